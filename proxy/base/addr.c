@@ -1,0 +1,140 @@
+#include "proxy/base/addr.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+static _Thread_local char problem[128];
+
+static const char *parse_port(struct slice text, uint16_t *out)
+{
+    int64_t port;
+    if (!slice_to_i64(text, 1, 65535, &port)) {
+        (void)snprintf(problem, sizeof problem, "port '%.*s' is not a number in 1..65535",
+                       (int)(text.n > 32 ? 32 : text.n), text.p == NULL ? "" : text.p);
+        return problem;
+    }
+    *out = (uint16_t)port;
+    return NULL;
+}
+
+/* Splits text in host and port; port.p is NULL where there is none. */
+static const char *split(struct slice text, struct slice *host, struct slice *port)
+{
+    *port = (struct slice){0};
+    if (text.n > 0 && text.p[0] == '[') {
+        const char *close = memchr(text.p, ']', text.n);
+        if (close == NULL) {
+            return "'[' without ']'";
+        }
+        *host = slice_of(text.p + 1, (size_t)(close - text.p) - 1);
+        size_t rest = text.n - host->n - 2;
+        if (rest > 0) {
+            if (close[1] != ':') {
+                return "expected ':' after ']'";
+            }
+            *port = slice_of(close + 2, rest - 1);
+        }
+        return NULL;
+    }
+    const char *colon = text.n > 0 ? memrchr(text.p, ':', text.n) : NULL;
+    if (colon == NULL) {
+        *host = text;
+        return NULL;
+    }
+    *host = slice_of(text.p, (size_t)(colon - text.p));
+    if (memchr(host->p, ':', host->n) != NULL) {
+        return "an IPv6 address is written in brackets: [address]:port";
+    }
+    *port = slice_of(colon + 1, text.n - host->n - 1);
+    return NULL;
+}
+
+const char *addr_parse(struct slice text, uint16_t default_port, struct addr *out)
+{
+    struct slice host, port;
+    const char *err = split(text, &host, &port);
+    if (err != NULL) {
+        return err;
+    }
+    uint16_t number = default_port;
+    if (port.p == NULL && default_port == 0) {
+        return "the port is missing: write host:port";
+    }
+    if (port.p != NULL && (err = parse_port(port, &number)) != NULL) {
+        return err;
+    }
+    if (host.n == 0) {
+        return "the host is missing: write host:port";
+    }
+    if (host.n > ADDR_HOST_MAX) {
+        return "the host name is longer than 255 characters";
+    }
+    for (size_t i = 0; i < host.n; i++) {
+        unsigned char c = (unsigned char)host.p[i];
+        if (c <= ' ' || c == 0x7f || c == '/' || c == '[' || c == ']') {
+            return "the host has a character that no host name has";
+        }
+    }
+    memset(out, 0, sizeof *out);
+    memcpy(out->host, host.p, host.n);
+    out->port = number;
+    return NULL;
+}
+
+bool addr_eq(const struct addr *a, const struct addr *b)
+{
+    return a->port == b->port && strcasecmp(a->host, b->host) == 0;
+}
+
+const char *addr_text(const struct addr *a, char *out)
+{
+    const char *fmt = strchr(a->host, ':') != NULL ? "[%s]:%u" : "%s:%u";
+    (void)snprintf(out, ADDR_TEXT_MAX, fmt, a->host, (unsigned)a->port); /* NOLINT: two constants */
+    return out;
+}
+
+bool addr_numeric(const struct addr *a, struct sockaddr_any *out)
+{
+    struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(a->port)};
+    struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    memset(out, 0, sizeof *out);
+    if (inet_pton(AF_INET, a->host, &v4.sin_addr) == 1) {
+        memcpy(&out->ss, &v4, sizeof v4);
+        out->len = sizeof v4;
+        return true;
+    }
+    if (inet_pton(AF_INET6, a->host, &v6.sin6_addr) == 1) {
+        memcpy(&out->ss, &v6, sizeof v6);
+        out->len = sizeof v6;
+        return true;
+    }
+    return false;
+}
+
+bool sockaddr_eq(const struct sockaddr_any *a, const struct sockaddr_any *b)
+{
+    struct addr x, y;
+    return sockaddr_to_addr(a, &x) && sockaddr_to_addr(b, &y) &&
+           a->ss.ss_family == b->ss.ss_family && addr_eq(&x, &y);
+}
+
+bool sockaddr_to_addr(const struct sockaddr_any *sa, struct addr *out)
+{
+    memset(out, 0, sizeof *out);
+    const void *from;
+    if (sa->len > 0 && sa->ss.ss_family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&sa->ss;
+        from = &v4->sin_addr;
+        out->port = ntohs(v4->sin_port);
+    } else if (sa->len > 0 && sa->ss.ss_family == AF_INET6) {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&sa->ss;
+        from = &v6->sin6_addr;
+        out->port = ntohs(v6->sin6_port);
+    } else {
+        return false;
+    }
+    return inet_ntop(sa->ss.ss_family, from, out->host, sizeof out->host) != NULL;
+}

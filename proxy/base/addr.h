@@ -1,0 +1,41 @@
+/* Addresses: the text of a config file or a Sentinel answer, and the socket address. */
+#ifndef VEDETTE_BASE_ADDR_H
+#define VEDETTE_BASE_ADDR_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/socket.h>
+
+#include "proxy/base/slice.h"
+
+#define ADDR_HOST_MAX 255 /* RFC 1035: a name has at most 253 characters */
+#define ADDR_TEXT_MAX (ADDR_HOST_MAX + 10)
+
+/* host:port as written; host is a name or an address, without brackets. port 0: none. */
+struct addr {
+    char host[ADDR_HOST_MAX + 1];
+    uint16_t port;
+};
+
+/* A resolved address. len 0: none. */
+struct sockaddr_any {
+    struct sockaddr_storage ss;
+    socklen_t len;
+};
+
+/* Parses "host:port", "[v6]:port" or, when default_port is not 0, "host" and "[v6]" alone. NULL on
+ * success, else what is wrong in words ("port 70000 is not in 1..65535"), valid until the next
+ * call in this thread. *out is untouched on error. */
+const char *addr_parse(struct slice text, uint16_t default_port, struct addr *out) NODISCARD;
+bool addr_eq(const struct addr *a, const struct addr *b);
+/* "host:port", a v6 host in brackets. out has ADDR_TEXT_MAX bytes; returns out. */
+const char *addr_text(const struct addr *a, char *out);
+
+/* A numeric host into a socket address; false when the host is a name. */
+bool addr_numeric(const struct addr *a, struct sockaddr_any *out) NODISCARD;
+/* Same family, address and port. */
+bool sockaddr_eq(const struct sockaddr_any *a, const struct sockaddr_any *b);
+/* The numeric form into out. False for a family that is neither v4 nor v6. */
+bool sockaddr_to_addr(const struct sockaddr_any *sa, struct addr *out);
+
+#endif

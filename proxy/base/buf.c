@@ -1,0 +1,91 @@
+#include "proxy/base/buf.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#define BUF_MIN 256u
+
+char *buf_reserve(struct buf *b, size_t n)
+{
+    size_t len = buf_len(b);
+    CHECK(n <= SIZE_MAX / 4 && len <= SIZE_MAX / 4);
+    if (b->cap - b->end >= n && b->data != NULL) {
+        return b->data + b->end;
+    }
+    if (b->begin > 0 && b->cap - len >= n && b->begin >= len) {
+        memmove(b->data, b->data + b->begin, len);
+    } else {
+        size_t cap = b->cap > BUF_MIN ? b->cap : BUF_MIN;
+        while (cap - len < n) {
+            cap *= 2;
+        }
+        char *grown = xcalloc(1, cap);
+        if (len > 0) {
+            memcpy(grown, b->data + b->begin, len);
+        }
+        free(b->data);
+        b->data = grown;
+        b->cap = cap;
+    }
+    b->begin = 0;
+    b->end = len;
+    return b->data + b->end;
+}
+
+void buf_commit(struct buf *b, size_t n)
+{
+    CHECK(n <= b->cap - b->end);
+    b->end += n;
+}
+
+void buf_append(struct buf *b, struct slice bytes)
+{
+    if (bytes.n > 0) {
+        memcpy(buf_reserve(b, bytes.n), bytes.p, bytes.n);
+        buf_commit(b, bytes.n);
+    }
+}
+
+void buf_append_str(struct buf *b, const char *s)
+{
+    buf_append(b, slice_str(s));
+}
+
+void buf_printf(struct buf *b, const char *fmt, ...)
+{
+    va_list args;
+    va_start(args, fmt);
+    int n = vsnprintf(NULL, 0, fmt, args);
+    va_end(args);
+    CHECK(n >= 0);
+    char *at = buf_reserve(b, (size_t)n + 1);
+    va_start(args, fmt);
+    (void)vsnprintf(at, (size_t)n + 1, fmt, args);
+    va_end(args);
+    buf_commit(b, (size_t)n);
+}
+
+void buf_consume(struct buf *b, size_t n)
+{
+    CHECK(n <= buf_len(b));
+    b->begin += n;
+    if (b->begin == b->end) {
+        b->begin = b->end = 0;
+    }
+}
+
+void buf_release(struct buf *b)
+{
+    free(b->data);
+    *b = (struct buf){0};
+}
+
+void buf_wipe(struct buf *b)
+{
+    if (b->data != NULL) {
+        secure_wipe(b->data, b->cap);
+    }
+    buf_release(b);
+}

@@ -1,0 +1,64 @@
+/* Every bound that is not a config key, with its reason. */
+#ifndef VEDETTE_BASE_LIMITS_H
+#define VEDETTE_BASE_LIMITS_H
+
+/* One read from a socket: large enough that a system call is cheap beside the copy. */
+#define READ_CHUNK (64u * 1024u)
+
+/* An incomplete request up to here waits in the session; a larger one streams to its link. */
+#define REQUEST_BUFFER_MAX (64u * 1024u)
+/* An incomplete reply up to here waits in the link, so that a link lost in its middle can still be
+ * made good elsewhere; a larger one streams to the client. */
+#define REPLY_BUFFER_MAX (64u * 1024u)
+
+/* Protocol bounds of Redis 7.0 (networking.c): inline and header lines, argument count, bulk. */
+#define INLINE_MAX         (64u * 1024u)
+#define REQUEST_ARGS_MAX   (1024u * 1024u)
+#define BULK_MAX           (512ll * 1024 * 1024)
+#define HEADER_LINE_MAX    (64u * 1024u)
+#define REPLY_ELEMENTS_MAX 0x7fffffffll
+
+/* Requests of one session without an answer; past it the session is not read. */
+#define SESSION_OUTSTANDING_MAX 1024u
+/* Requests of one session handled in one loop turn, so that others get theirs. */
+#define TURN_REQUESTS_MAX 256u
+/* Journal bytes of one link that the kernel has not taken; past it the session is not read. */
+#define LINK_UNSENT_HIGH (1024u * 1024u)
+#define LINK_UNSENT_LOW  (256u * 1024u)
+/* Journal bytes of one link without an answer; past it the session is not read. */
+#define LINK_UNANSWERED_MAX (4u * 1024u * 1024u)
+/* Reply bytes that a client has not taken; past the high mark its link and it are not read. */
+#define SESSION_OUTPUT_HIGH (1024u * 1024u)
+#define SESSION_OUTPUT_LOW  (256u * 1024u)
+/* Replies kept behind a refused request until it is known what to do with them. */
+#define TENTATIVE_REPLIES_MAX (64u * 1024u)
+
+/* Waiting sessions let go in one loop turn, and links being opened at once, per worker: a new
+ * primary is not drowned at its birth. */
+#define RELEASE_PER_TURN    64u
+#define HANDSHAKES_MAX      64u
+#define ACCEPTS_PER_TURN    64u
+#define ACCEPT_PAUSE_MS     100u /* after EMFILE */
+#define RECONNECT_MIN_MS    10u
+#define RECONNECT_MAX_MS    500u
+#define SCOUT_INTERVAL_MS   100u /* how often a refused request is tried again */
+#define GREETING_TIMEOUT_MS 1000u
+#define RETIRING_MAX_MS     10000u /* a reply begun before a switch may end on its old link */
+#define FRAME_IDLE_MAX_MS   60000u /* a frame begun by a client without another byte */
+#define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
+
+/* Descriptors kept aside for what is not a client or its link: log, listeners, loops, Sentinels,
+ * probes, resolver. */
+#define FDS_RESERVED 256u
+
+/* Sentinel answers (a hostile one must not make us allocate): bytes, elements. */
+#define SENTINEL_REPLY_MAX          (256u * 1024u)
+#define SENTINEL_REPLY_ELEMENTS_MAX 4096
+#define SENTINELS_MAX               32u
+
+_Static_assert(SESSION_OUTPUT_LOW < SESSION_OUTPUT_HIGH, "a mark below the other");
+_Static_assert(LINK_UNSENT_LOW < LINK_UNSENT_HIGH, "a mark below the other");
+_Static_assert(LINK_UNSENT_HIGH < LINK_UNANSWERED_MAX, "unsent is part of unanswered");
+_Static_assert(INLINE_MAX <= REQUEST_BUFFER_MAX, "an inline request is never streamed");
+
+#endif

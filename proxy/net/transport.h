@@ -1,0 +1,59 @@
+/* One connection. Above this nobody knows what carries the bytes. Reading and writing are
+ * synchronous and never block; what the kernel accepted is known to the byte.
+ *
+ * Lifetime: after transport_close(&t) the pointer is NULL and no callback reaches the owner again,
+ * also when called from inside a callback; the owner may be freed on the next line. */
+#ifndef VEDETTE_NET_TRANSPORT_H
+#define VEDETTE_NET_TRANSPORT_H
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <sys/types.h>
+#include <sys/uio.h>
+
+#include "proxy/base/addr.h"
+#include "proxy/net/loop.h"
+
+struct transport;
+
+/* Callbacks of a connection's owner; none may be NULL except connected for accepted ones. They come
+ * from the loop only, never from inside a call of this header. A callback may close the transport. */
+struct transport_events {
+    /* transport_connect has ended: 0, or a negative errno (-ETIMEDOUT after the time allowed). On
+     * an error only transport_close is left to do. */
+    void (*connected)(void *owner, int err);
+    /* There is something to read, or an end or error to be found by reading. Level-triggered. */
+    void (*readable)(void *owner);
+    /* After a short transport_write: there is room again. Once per short write. */
+    void (*writable)(void *owner);
+    /* While reading is off: the peer has shut down its side or the connection broke. Once. */
+    void (*hangup)(void *owner);
+};
+
+/* Takes over fd, a connected socket (closed with the transport). Reading is on. */
+struct transport *transport_accept(struct loop *loop, int fd, const struct transport_events *events,
+                                   void *owner);
+/* Begins to connect. `connected` follows in a later turn, also for errors known at once. Reading is
+ * on from then. Sets TCP_NODELAY, keepalive and TCP_USER_TIMEOUT. */
+struct transport *transport_connect(struct loop *loop, const struct sockaddr_any *to,
+                                    uint64_t timeout_ms, const struct transport_events *events,
+                                    void *owner);
+
+/* > 0: bytes read; 0: the peer has ended its side; -EAGAIN: nothing now; else a negative errno. */
+ssize_t transport_read(struct transport *t, char *to, size_t n) NODISCARD;
+/* >= 0: bytes the kernel accepted, counted also in what an error later makes of them. Fewer than
+ * asked for: writable will come. A negative errno: the connection is broken. Never -EAGAIN. */
+ssize_t transport_write(struct transport *t, const struct iovec *iov, size_t count) NODISCARD;
+/* Turns `readable` off and on; `hangup` is reported only while it is off. */
+void transport_set_reading(struct transport *t, bool on);
+/* Sends FIN behind what was written. */
+void transport_shutdown(struct transport *t);
+/* True when the connection is broken (reset, timed out) rather than ended by the peer's FIN. For
+ * use in `hangup`. */
+bool transport_broken(const struct transport *t);
+/* The peer's address; false when it is not known. */
+bool transport_peer(const struct transport *t, struct sockaddr_any *out);
+/* Closes and sets *t to NULL. *t may be NULL. */
+void transport_close(struct transport **t);
+
+#endif

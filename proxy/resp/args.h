@@ -1,0 +1,32 @@
+/* The first arguments of a whole request frame. */
+#ifndef VEDETTE_RESP_ARGS_H
+#define VEDETTE_RESP_ARGS_H
+
+#include <stdbool.h>
+#include <stdint.h>
+
+#include "proxy/base/slice.h"
+
+#define ARGS_KEPT 8 /* HELLO 3 AUTH user password SETNAME name is 7 */
+
+struct args {
+    uint32_t count; /* of the whole request */
+    uint32_t kept;  /* how many of v are set: min(count, ARGS_KEPT) */
+    struct slice v[ARGS_KEPT];
+    char *storage; /* owned: the unescaped words of an inline request; NULL otherwise */
+};
+
+enum args_result {
+    ARGS_OK,
+    ARGS_EMPTY,      /* an inline line without a word */
+    ARGS_UNBALANCED, /* an inline line with unbalanced quotes */
+};
+
+/* Arguments of a frame that request_scan_feed found whole (its bytes contiguous). The slices point
+ * into the frame or into storage, and live as long as both. Inline lines are split as Redis's
+ * sdssplitargs does (Redis 7.0.15 sds.c): "..." with \n \r \t \b \a \xHH escapes, '...' with \'.
+ * Call args_free afterwards, whatever the result. */
+enum args_result args_parse(struct slice frame, struct args *out) NODISCARD;
+void args_free(struct args *a);
+
+#endif
