@@ -17,7 +17,8 @@ struct resolve *resolve_start(struct loop *loop, const struct addr *name,
                               void *owner);
 /* Words for an err of `done`. Never NULL. */
 const char *resolve_error(int err);
-/* done will not come; sets *r to NULL. *r may be NULL. Not needed (but allowed) inside done. */
+/* done will not come; sets *r to NULL. *r may be NULL. Never inside or after done: the pointer is
+ * dead by then, so `done` begins by forgetting it. */
 void resolve_cancel(struct resolve **r);
 
 #endif

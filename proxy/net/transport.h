@@ -17,7 +17,8 @@
 struct transport;
 
 /* Callbacks of a connection's owner; none may be NULL except connected for accepted ones. They come
- * from the loop only, never from inside a call of this header. A callback may close the transport. */
+ * from the loop only, never from inside a call of this header. A callback may close the transport.
+ */
 struct transport_events {
     /* transport_connect has ended: 0, or a negative errno (-ETIMEDOUT after the time allowed). On
      * an error only transport_close is left to do. */
@@ -30,7 +31,8 @@ struct transport_events {
     void (*hangup)(void *owner);
 };
 
-/* Takes over fd, a connected socket (closed with the transport). Reading is on. */
+/* Takes over fd, a connected socket (closed with the transport). Reading is on. NULL, fd closed,
+ * when the kernel can't watch one more. */
 struct transport *transport_accept(struct loop *loop, int fd, const struct transport_events *events,
                                    void *owner);
 /* Begins to connect. `connected` follows in a later turn, also for errors known at once. Reading is

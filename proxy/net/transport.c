@@ -1,0 +1,252 @@
+#include "proxy/net/transport.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/socket.h>
+#include <unistd.h>
+
+#include "proxy/net/loop_uv.h"
+#include "proxy/net/sock.h"
+
+#define TRANSPORT_MAGIC 0x7a490002u
+
+struct transport {
+    uint32_t magic;
+    struct loop *loop;
+    int fd; /* -1: the socket could not be made, `connected` will say so */
+    uv_poll_t poll;
+    struct wheel_timer deadline; /* of connecting; or what reports an error known at once */
+    int connect_err;
+    bool connecting, reading, want_write, hung_up, broken, closed;
+    int watched; /* UV_* events asked of libuv */
+    const struct transport_events *events;
+    void *owner;
+};
+
+static void on_poll(uv_poll_t *handle, int status, int events);
+
+static void watch(struct transport *t)
+{
+    int wanted = 0;
+    if (t->connecting || t->want_write) {
+        wanted |= UV_WRITABLE;
+    }
+    if (t->reading && !t->connecting) {
+        wanted |= UV_READABLE;
+    } else if (!t->hung_up && !t->connecting) {
+        wanted |= UV_DISCONNECT; /* level-triggered: not again after its first report */
+    }
+    if (wanted == t->watched) {
+        return;
+    }
+    t->watched = wanted;
+    if (wanted == 0) {
+        CHECK(uv_poll_stop(&t->poll) == 0);
+    } else {
+        CHECK(uv_poll_start(&t->poll, wanted, on_poll) == 0);
+    }
+}
+
+static void report_connected(struct transport *t, int err)
+{
+    t->connecting = false;
+    loop_disarm(t->loop, &t->deadline);
+    if (err == 0) {
+        t->reading = true;
+    }
+    if (t->fd >= 0) {
+        watch(t);
+    }
+    t->events->connected(t->owner, err);
+}
+
+static void on_deadline(struct wheel_timer *timer)
+{
+    struct transport *t = CONTAINER_OF(timer, struct transport, deadline);
+    CHECK_MAGIC(t, TRANSPORT_MAGIC);
+    report_connected(t, t->connect_err);
+}
+
+static int socket_error(const struct transport *t)
+{
+    int err = 0;
+    socklen_t len = sizeof err;
+    return getsockopt(t->fd, SOL_SOCKET, SO_ERROR, &err, &len) == 0 ? -err : -errno;
+}
+
+static void on_poll(uv_poll_t *handle, int status, int events)
+{
+    struct transport *t = handle->data;
+    CHECK_MAGIC(t, TRANSPORT_MAGIC);
+    if (t->closed) {
+        return;
+    }
+    if (status < 0) {
+        t->watched = 0; /* libuv has stopped watching; the next read tells what happened */
+        t->broken = true;
+    }
+    if (t->connecting) {
+        report_connected(t, socket_error(t));
+        return;
+    }
+    if (t->reading && (status < 0 || (events & UV_READABLE) != 0)) {
+        t->events->readable(t->owner);
+    } else if (!t->reading && !t->hung_up && (status < 0 || (events & UV_DISCONNECT) != 0)) {
+        t->hung_up = true;
+        watch(t);
+        t->events->hangup(t->owner);
+    }
+    if (!t->closed && t->want_write && (events & UV_WRITABLE) != 0) {
+        t->want_write = false;
+        watch(t);
+        t->events->writable(t->owner);
+    }
+}
+
+static struct transport *transport_new(struct loop *loop, int fd,
+                                       const struct transport_events *events, void *owner)
+{
+    struct transport *t = xcalloc(1, sizeof *t);
+    t->magic = TRANSPORT_MAGIC;
+    t->loop = loop;
+    t->fd = fd;
+    t->events = events;
+    t->owner = owner;
+    if (fd >= 0 && uv_poll_init(loop_uv(loop), &t->poll, fd) != 0) {
+        (void)close(fd); /* epoll has no room for it */
+        t->fd = -1;
+    }
+    t->poll.data = t;
+    return t;
+}
+
+struct transport *transport_accept(struct loop *loop, int fd, const struct transport_events *events,
+                                   void *owner)
+{
+    sock_tune_client(fd);
+    struct transport *t = transport_new(loop, fd, events, owner);
+    if (t->fd < 0) {
+        transport_close(&t);
+        return NULL;
+    }
+    t->reading = true;
+    watch(t);
+    return t;
+}
+
+struct transport *transport_connect(struct loop *loop, const struct sockaddr_any *to,
+                                    uint64_t timeout_ms, const struct transport_events *events,
+                                    void *owner)
+{
+    int fd = socket(to->ss.ss_family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    int err = fd < 0 ? -errno : 0;
+    if (fd >= 0) {
+        sock_tune_upstream(fd);
+        if (connect(fd, (const struct sockaddr *)&to->ss, to->len) != 0 && errno != EINPROGRESS) {
+            err = -errno;
+        }
+    }
+    struct transport *t = transport_new(loop, fd, events, owner);
+    if (t->fd < 0 && err == 0) {
+        err = -ENOMEM;
+    }
+    t->connect_err = err != 0 ? err : -ETIMEDOUT;
+    t->connecting = true;
+    loop_arm(loop, &t->deadline, err != 0 ? 0 : timeout_ms, on_deadline);
+    if (err == 0) {
+        watch(t);
+    }
+    return t;
+}
+
+ssize_t transport_read(struct transport *t, char *to, size_t n)
+{
+    CHECK(!t->closed && n > 0);
+    ssize_t got;
+    do {
+        got = recv(t->fd, to, n, 0);
+    } while (got < 0 && errno == EINTR);
+    return got < 0 ? -errno : got;
+}
+
+ssize_t transport_write(struct transport *t, const struct iovec *iov, size_t count)
+{
+    CHECK(!t->closed && !t->connecting && count > 0);
+    size_t total = 0;
+    for (size_t i = 0; i < count; i++) {
+        total += iov[i].iov_len;
+    }
+    struct msghdr msg = {.msg_iovlen = count};
+    /* sendmsg does not write through it. */
+    memcpy(&msg.msg_iov, &iov, sizeof iov);
+    ssize_t sent;
+    do {
+        sent = sendmsg(t->fd, &msg, MSG_NOSIGNAL);
+    } while (sent < 0 && errno == EINTR);
+    if (sent < 0 && errno != EAGAIN) {
+        t->broken = true;
+        return -errno;
+    }
+    sent = sent < 0 ? 0 : sent;
+    if ((size_t)sent < total) {
+        t->want_write = true;
+        watch(t);
+    }
+    return sent;
+}
+
+void transport_set_reading(struct transport *t, bool on)
+{
+    CHECK(!t->closed);
+    if (t->reading != on) {
+        t->reading = on;
+        watch(t);
+    }
+}
+
+void transport_shutdown(struct transport *t)
+{
+    CHECK(!t->closed);
+    (void)shutdown(t->fd, SHUT_WR); /* a broken connection is found by the next read */
+}
+
+bool transport_broken(const struct transport *t)
+{
+    return t->broken || socket_error(t) != 0;
+}
+
+bool transport_peer(const struct transport *t, struct sockaddr_any *out)
+{
+    out->len = sizeof out->ss;
+    return t->fd >= 0 && getpeername(t->fd, (struct sockaddr *)&out->ss, &out->len) == 0;
+}
+
+static void on_closed(uv_handle_t *handle)
+{
+    struct transport *t = handle->data;
+    t->magic = 0;
+    free(t);
+}
+
+void transport_close(struct transport **where)
+{
+    struct transport *t = *where;
+    if (t == NULL) {
+        return;
+    }
+    CHECK_MAGIC(t, TRANSPORT_MAGIC);
+    CHECK(!t->closed);
+    *where = NULL;
+    t->closed = true;
+    t->owner = NULL;
+    loop_disarm(t->loop, &t->deadline);
+    if (t->fd < 0) {
+        t->magic = 0;
+        free(t);
+        return;
+    }
+    uv_close((uv_handle_t *)&t->poll, on_closed);
+    (void)close(t->fd); /* libuv has let go of the descriptor; its number may be used again */
+    t->fd = -1;
+}
