@@ -8,9 +8,11 @@
 #include <stdint.h>
 
 #include "proxy/base/addr.h"
+#include "proxy/base/buf.h"
 #include "proxy/base/log.h"
 
-#define CONFIG_AUTO 0 /* value of numbers whose key says "auto" */
+#define CONFIG_AUTO         0  /* value of numbers whose key says "auto" */
+#define CONFIG_SERVICES_MAX 64 /* each has a listener and probes within FDS_RESERVED */
 
 struct config_addrs {
     struct addr *v;
@@ -53,7 +55,68 @@ struct config {
     struct config_sentinel sentinel;
     struct config_service *services;
     size_t service_count;
+    struct config_origins *origins; /* where each value came from, for config_print */
 };
+
+/* Where a configuration comes from. Precedence: flag > environment > file > default. */
+struct config_input {
+    int argc;
+    char *const *argv;    /* argv[0] is skipped; nothing else parses the command line */
+    char *const *environ; /* ends with NULL; NULL: none */
+    uint64_t fd_limit;    /* what config_raise_fd_limit returned; 0: not checked */
+    /* A file already in memory, read instead of --config's; file_name stands in the messages. */
+    struct slice file_text; /* p NULL: none */
+    const char *file_name;
+};
+
+/* What the command line asks for. */
+enum config_action {
+    CONFIG_RUN,
+    CONFIG_CHECK,   /* --check: say whether the configuration is good, and end */
+    CONFIG_PRINT,   /* --print-config: config_print to stdout, and end */
+    CONFIG_VERSION, /* --version */
+    CONFIG_HELP,    /* --help: config_help to stdout, and end */
+};
+
+enum config_severity {
+    CONFIG_ERROR,   /* nothing may start */
+    CONFIG_WARNING, /* it works, though hardly as meant */
+    CONFIG_NOTICE,  /* worth a line in the log */
+};
+
+struct config_remark {
+    enum config_severity severity;
+    char *text; /* one line, `where: what; what to do`; never holds a secret */
+};
+
+/* Zero-initialised is empty. */
+struct config_report {
+    struct config_remark *v;
+    size_t count;
+    size_t errors; /* how many of them are CONFIG_ERROR */
+};
+
+/* Reads the command line, the environment, the file and the secret files, and checks it all. Every
+ * mistake found is in the report, not the first only. Returns NULL when there was an error (then
+ * report->errors > 0: print them, exit 2) and for CONFIG_HELP and CONFIG_VERSION, which look at
+ * nothing else. *action is always set. Warnings and notices come with a good configuration too.
+ * Opens no socket and writes nothing. */
+struct config *config_load(const struct config_input *in, enum config_action *action,
+                           struct config_report *report) NODISCARD;
+/* Empties the report. */
+void config_report_free(struct config_report *report);
+
+/* Raises the soft limit of open files to the hard one as far as the kernel lets us. Returns the
+ * limit now in force, for config_input; 0 when it can't be learnt. */
+uint64_t config_raise_fd_limit(void);
+
+/* Appends the effective configuration as a file that loads again: each value below a comment that
+ * says where it came from, secrets as ********. */
+void config_print(const struct config *config, struct buf *out);
+/* Appends what --help prints: usage, flags, environment and all keys. */
+void config_help(struct buf *out);
+/* Appends the Markdown table of all keys that stands in README.md. */
+void config_option_table(struct buf *out);
 
 /* Frees what config_load made, secrets overwritten first. Sets the pointer to NULL; it may be. */
 void config_free(struct config **config);
