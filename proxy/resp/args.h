@@ -13,20 +13,25 @@ struct args {
     uint32_t count; /* of the whole request */
     uint32_t kept;  /* how many of v are set: min(count, ARGS_KEPT) */
     struct slice v[ARGS_KEPT];
-    char *storage; /* owned: the unescaped words of an inline request; NULL otherwise */
+    char *storage;       /* owned: the unescaped words of an inline request; NULL otherwise */
+    size_t storage_size; /* wiped by args_free: a word may be a password */
 };
 
 enum args_result {
     ARGS_OK,
-    ARGS_EMPTY,      /* an inline line without a word */
+    ARGS_EMPTY,      /* no request: an inline line without a word, `*0`, `*-1` */
     ARGS_UNBALANCED, /* an inline line with unbalanced quotes */
 };
 
-/* Arguments of a frame that request_scan_feed found whole (its bytes contiguous). The slices point
- * into the frame or into storage, and live as long as both. Inline lines are split as Redis's
- * sdssplitargs does (Redis 7.0.15 sds.c): "..." with \n \r \t \b \a \xHH escapes, '...' with \'.
- * Call args_free afterwards, whatever the result. */
+/* Arguments of a frame that request_scan_feed found whole (its bytes contiguous). The
+ * slices point into the frame or into storage, and live as long as both. Inline lines are split as
+ * Redis's sdssplitargs does (Redis 7.0.15 sds.c): "..." with \n \r \t \b \a \xHH escapes, '...'
+ * with \'. Call args_free afterwards, whatever the result. */
 enum args_result args_parse(struct slice frame, struct args *out) NODISCARD;
 void args_free(struct args *a);
+
+/* True for an inline frame that every server splits alike: printable words, one space between
+ * them, no quotes or backslashes, CR LF at the end. */
+bool args_inline_plain(struct slice frame);
 
 #endif

@@ -21,20 +21,25 @@ enum scan_result {
 /* A request as clients send it. Treat the fields under "progress" as private. */
 struct request_scan {
     uint64_t length;  /* bytes of this frame seen so far */
-    uint32_t argc;    /* arguments promised by the header; 0 for inline and empty ones */
-    bool is_inline;   /* does not begin with '*' */
-    bool empty;       /* when done: no request at all (`*0`, `*-1`, a blank line); no reply follows */
-    bool name_known;  /* the first argument was seen whole; always false for inline */
-    uint64_t name_at; /* its place, from the first byte of the frame */
+    uint64_t name_at; /* the name's place, from the first byte of the frame */
     uint32_t name_len;
+    uint32_t argc;  /* arguments promised by the header; 0 for inline and empty ones */
+    bool is_inline; /* does not begin with '*' */
+    bool empty;     /* when done: no request at all (`*0`, `*-1`, a blank line); no reply follows */
+    bool name_known; /* the first argument was seen whole; always false for inline */
+    /* A line or a bulk body did not end in CR LF where it has to: Redis passes such bytes unread,
+     * so the frame is valid, but another server may think otherwise. False for inline. */
+    bool odd;
+    /* Set by the owner and kept by reset: Redis's limits for clients that have yet to AUTH (10
+     * arguments, 16 KiB each). */
+    bool unauthenticated;
     /* progress */
-    uint8_t state;
-    bool negative;
-    uint32_t digits;
-    uint64_t args_left, skip, line;
-    int64_t number;
-    const char *error;
+    uint8_t state, error;
     char error_char;
+    bool negative, bad_number;
+    uint8_t digits;
+    uint32_t args_left, line;
+    uint64_t number, skip;
 };
 
 /* Ready for the first byte of a frame. Zero-initialised is the same. */
@@ -42,7 +47,8 @@ void request_scan_reset(struct request_scan *s);
 /* Looks at the next bytes of the stream. *used says how many belong to this frame: all of them on
  * SCAN_MORE. After SCAN_DONE reset before the next frame. An inline frame ends with its LF.
  * Limits: INLINE_MAX, HEADER_LINE_MAX, REQUEST_ARGS_MAX, BULK_MAX of proxy/base/limits.h. As Redis
- * does, the bytes where CR LF must follow a bulk body are not verified. */
+ * does, the byte behind the CR of a header and the two behind a bulk body are not verified (see
+ * odd), and a header or inline line with a NUL never ends: it runs into its limit. */
 enum scan_result request_scan_feed(struct request_scan *s, struct slice bytes,
                                    size_t *used) NODISCARD;
 /* After SCAN_ERROR: Redis's own words, for example "Protocol error: invalid bulk length", without
@@ -58,19 +64,19 @@ struct reply_scan {
     uint8_t state;
     char line_type;
     bool negative;
-    uint32_t digits;
-    uint64_t skip, line;
-    int64_t number;
+    uint8_t digits;
+    uint64_t number, skip;
     uint64_t elements_left; /* values still to come in this reply, however nested */
     uint64_t elements_max;
     uint64_t elements_seen;
 };
 
 /* Ready for the first byte of a reply. elements_max bounds the values in one reply, all levels
- * together (a header that promises more is an error). */
+ * together and itself included (a header that promises more is an error); at least 1. */
 void reply_scan_reset(struct reply_scan *s, uint64_t elements_max);
 /* As request_scan_feed. SCAN_ERROR: the peer does not speak RESP (streamed types `$?` `*?` too,
- * which no Redis or Valkey sends). */
+ * which no Redis or Valkey sends). Texts and bulk bodies have no limit of their own: they are only
+ * passed over, and the caller sees their length grow. */
 enum scan_result reply_scan_feed(struct reply_scan *s, struct slice bytes, size_t *used) NODISCARD;
 
 #endif

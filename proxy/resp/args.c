@@ -1,0 +1,199 @@
+#include "proxy/resp/args.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/resp/digits.h"
+
+/* isspace(3) of the C locale. */
+static bool is_space(char c)
+{
+    return c == ' ' || (c >= '\t' && c <= '\r');
+}
+
+static int hex_value(char c)
+{
+    if (c >= '0' && c <= '9') {
+        return c - '0';
+    }
+    char lower = (char)(c | 0x20);
+    return lower >= 'a' && lower <= 'f' ? lower - 'a' + 10 : -1;
+}
+
+static char escape_value(char c)
+{
+    switch (c) {
+    case 'n': return '\n';
+    case 'r': return '\r';
+    case 't': return '\t';
+    case 'b': return '\b';
+    case 'a': return '\a';
+    default: return c;
+    }
+}
+
+/* A place in an inline line. */
+struct words {
+    const char *p, *end;
+    char *out; /* unescaped bytes go here; never more of them than of the line */
+};
+
+/* Takes one byte, or one escape, from between double quotes. */
+static void take_double(struct words *w)
+{
+    size_t left = (size_t)(w->end - w->p);
+    if (left >= 4 && w->p[0] == '\\' && w->p[1] == 'x' && hex_value(w->p[2]) >= 0 &&
+        hex_value(w->p[3]) >= 0) {
+        *w->out++ = (char)(hex_value(w->p[2]) * 16 + hex_value(w->p[3]));
+        w->p += 4;
+    } else if (left >= 2 && w->p[0] == '\\') {
+        *w->out++ = escape_value(w->p[1]);
+        w->p += 2;
+    } else {
+        *w->out++ = *w->p++;
+    }
+}
+
+static void take_single(struct words *w)
+{
+    if (w->end - w->p >= 2 && w->p[0] == '\\' && w->p[1] == '\'') {
+        w->p++;
+    }
+    *w->out++ = *w->p++;
+}
+
+/* Takes the rest of a quoted part, whose closing quote ends the word. False when unbalanced. */
+static bool take_quoted(struct words *w, char quote)
+{
+    while (w->p < w->end && *w->p != quote) {
+        if (quote == '"') {
+            take_double(w);
+        } else {
+            take_single(w);
+        }
+    }
+    if (w->p == w->end) {
+        return false;
+    }
+    w->p++;
+    return w->p == w->end || is_space(*w->p);
+}
+
+/* Takes the word at w->p. As in Redis, vertical tabs and form feeds part words only where one
+ * would begin. */
+static bool take_word(struct words *w)
+{
+    while (w->p < w->end) {
+        char c = *w->p;
+        if (c == ' ' || c == '\n' || c == '\r' || c == '\t') {
+            return true;
+        }
+        w->p++;
+        if (c == '"' || c == '\'') {
+            return take_quoted(w, c);
+        }
+        *w->out++ = c;
+    }
+    return true;
+}
+
+static void add(struct args *a, struct slice word)
+{
+    if (a->kept < ARGS_KEPT) {
+        a->v[a->kept++] = word;
+    }
+    a->count++;
+}
+
+static enum args_result parse_inline(struct slice frame, struct args *a)
+{
+    struct words w = {.p = frame.p, .end = frame.p + frame.n - 1};
+    if (w.end > w.p && w.end[-1] == '\r') {
+        w.end--;
+    }
+    a->storage_size = frame.n;
+    a->storage = w.out = xcalloc(1, a->storage_size);
+    for (;;) {
+        while (w.p < w.end && is_space(*w.p)) {
+            w.p++;
+        }
+        if (w.p == w.end) {
+            return a->count > 0 ? ARGS_OK : ARGS_EMPTY;
+        }
+        const char *word = w.out;
+        if (!take_word(&w)) {
+            return ARGS_UNBALANCED;
+        }
+        add(a, slice_of(word, (size_t)(w.out - word)));
+    }
+}
+
+/* The number of a header line at p, which the scanner found valid; *next is behind its LF. The
+ * byte behind CR may be any: see request_scan_feed. */
+static int64_t header(const char *p, const char *end, const char **next)
+{
+    uint32_t n;
+    *next = digits_line(p + 1, end, &n);
+    if (*next != NULL) {
+        return n;
+    }
+    const char *cr = memchr(p, '\r', (size_t)(end - p));
+    int64_t number;
+    bool valid = cr != NULL && end - cr >= 2 &&
+                 slice_to_i64(slice_of(p + 1, (size_t)(cr - p) - 1), INT64_MIN, INT64_MAX, &number);
+    CHECK(valid);
+    *next = cr + 2;
+    return number;
+}
+
+static enum args_result parse_multibulk(struct slice frame, struct args *a)
+{
+    const char *end = frame.p + frame.n;
+    const char *p;
+    int64_t count = header(frame.p, end, &p);
+    if (count <= 0) {
+        return ARGS_EMPTY;
+    }
+    a->count = (uint32_t)count;
+    while (a->kept < a->count && a->kept < ARGS_KEPT) {
+        CHECK(p < end);
+        int64_t n = header(p, end, &p);
+        CHECK(n >= 0 && n + 2 <= end - p);
+        a->v[a->kept++] = slice_of(p, (size_t)n);
+        p += n + 2;
+    }
+    return ARGS_OK;
+}
+
+enum args_result args_parse(struct slice frame, struct args *out)
+{
+    CHECK(frame.n > 0);
+    *out = (struct args){0};
+    return frame.p[0] == '*' ? parse_multibulk(frame, out) : parse_inline(frame, out);
+}
+
+void args_free(struct args *a)
+{
+    if (a->storage != NULL) {
+        secure_wipe(a->storage, a->storage_size);
+        free(a->storage);
+    }
+    *a = (struct args){0};
+}
+
+bool args_inline_plain(struct slice frame)
+{
+    if (frame.n < 3 || frame.p[frame.n - 2] != '\r' || frame.p[frame.n - 1] != '\n') {
+        return false;
+    }
+    char before = ' ';
+    for (size_t i = 0; i < frame.n - 2; i++) {
+        char c = frame.p[i];
+        bool word = c > ' ' && c < 0x7f && c != '"' && c != '\'' && c != '\\';
+        if (!word && (c != ' ' || before == ' ')) {
+            return false;
+        }
+        before = c;
+    }
+    return before != ' ';
+}
