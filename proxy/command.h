@@ -1,0 +1,60 @@
+/* What a request does to its session, and what becomes of it when its link is lost after it was
+ * sent whole. Pure look-ups in a table in source: command_table.def. */
+#ifndef VEDETTE_COMMAND_H
+#define VEDETTE_COMMAND_H
+
+#include <stdbool.h>
+
+#include "proxy/resp/args.h"
+
+enum command_class {
+    COMMAND_READ,     /* reads or has no effect: may be sent again */
+    COMMAND_WRITE,    /* anything else, unknown commands too: in doubt, never sent again */
+    COMMAND_SCRIPT,   /* EVAL, EVALSHA, FCALL: as a write */
+    COMMAND_BLOCKING, /* waits for an element and takes it: BLPOP and its like, XREADGROUP BLOCK */
+    COMMAND_MULTI,
+    COMMAND_EXEC,
+    COMMAND_DISCARD,
+    COMMAND_WATCH,
+    COMMAND_UNWATCH,
+    COMMAND_AUTH,
+    COMMAND_HELLO,
+    COMMAND_SELECT,
+    COMMAND_SETNAME, /* CLIENT SETNAME */
+    COMMAND_QUIT,
+    COMMAND_RESET,
+    /* Afterwards replies can't be paired one to one with requests: the SUBSCRIBE family, MONITOR,
+     * SYNC, PSYNC, REPLCONF, CLIENT REPLY, SCRIPT DEBUG. */
+    COMMAND_RAW,
+    /* Leaves a state in the connection that can't be carried to another one: CLIENT TRACKING,
+     * CACHING, NO-EVICT, NO-TOUCH, CAPA. */
+    COMMAND_TRACKING,
+};
+
+struct command {
+    const char *name; /* lower case, "client|kill" for a sub-command */
+    enum command_class cls;
+    bool may_block; /* the reply may wait for something that others do */
+    bool forgeable; /* runs a user's program, which can make the reply look like any error */
+};
+
+/* What is returned for a command that the table does not have: "unknown", COMMAND_WRITE. */
+extern const struct command command_unknown;
+
+/* Builds the index. Once, at start, before any look-up and before threads. */
+void command_init(void);
+
+/* The command of a whole request; a sub-command by its second argument, names in any case. Never
+ * NULL. XREAD and XREADGROUP block if BLOCK is among their options; where it can't be told from
+ * the arguments kept, they are taken to block. */
+const struct command *command_lookup(const struct args *args) NODISCARD;
+
+/* As command_lookup where only the first argument is known yet. A container whose sub-commands
+ * differ is command_unknown; XREAD and XREADGROUP may block. */
+const struct command *command_lookup_name(struct slice name) NODISCARD;
+
+/* True if running it twice does nothing that running it once does not: it may be sent again when
+ * no reply came. Besides reads: what only sets up the session. */
+bool command_repeatable(const struct command *command) NODISCARD;
+
+#endif

@@ -1,0 +1,366 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "proxy/command.h"
+
+#define WORDS_MAX 16
+
+/* The arguments of a request made of words, parted by single spaces in text. */
+static struct args request(const char *text)
+{
+    struct args args = {0};
+    while (*text != '\0') {
+        size_t n = strcspn(text, " ");
+        if (args.kept < ARGS_KEPT) {
+            args.v[args.kept++] = slice_of(text, n);
+        }
+        args.count++;
+        text += n + (text[n] == ' ');
+    }
+    return args;
+}
+
+static const struct command *lookup(const char *text)
+{
+    struct args args = request(text);
+    return command_lookup(&args);
+}
+
+struct expected {
+    const char *request;
+    enum command_class cls;
+    const char *name;
+    bool may_block, forgeable;
+};
+
+static void check_all(const struct expected *rows, size_t n)
+{
+    for (size_t i = 0; i < n; i++) {
+        const struct expected *want = &rows[i];
+        const struct command *got = lookup(want->request);
+        if (got->cls != want->cls || strcmp(got->name, want->name) != 0 ||
+            got->may_block != want->may_block || got->forgeable != want->forgeable) {
+            fail_msg("%s: got %s, class %d, may_block %d, forgeable %d", want->request, got->name,
+                     (int)got->cls, got->may_block, got->forgeable);
+        }
+    }
+}
+
+static void every_class(void **state)
+{
+    static const struct expected rows[] = {
+        {"get k", COMMAND_READ, "get", false, false},
+        {"ping", COMMAND_READ, "ping", false, false},
+        {"config get maxmemory", COMMAND_READ, "config|get", false, false},
+        {"script load x", COMMAND_READ, "script|load", false, false},
+        {"client getname", COMMAND_READ, "client|getname", false, false},
+        {"set k v", COMMAND_WRITE, "set", false, false},
+        {"getex k", COMMAND_WRITE, "getex", false, false},
+        {"publish c m", COMMAND_WRITE, "publish", false, false},
+        {"config set a b", COMMAND_WRITE, "config|set", false, false},
+        {"shutdown", COMMAND_WRITE, "shutdown", false, false},
+        {"migrate h p k 0 1", COMMAND_WRITE, "migrate", false, false},
+        {"wait 1 0", COMMAND_WRITE, "wait", true, false},
+        {"waitaof 1 1 0", COMMAND_WRITE, "waitaof", true, false},
+        {"eval s 0", COMMAND_SCRIPT, "eval", false, true},
+        {"evalsha s 0", COMMAND_SCRIPT, "evalsha", false, true},
+        {"fcall f 0", COMMAND_SCRIPT, "fcall", false, true},
+        {"eval_ro s 0", COMMAND_READ, "eval_ro", false, true},
+        {"evalsha_ro s 0", COMMAND_READ, "evalsha_ro", false, true},
+        {"fcall_ro f 0", COMMAND_READ, "fcall_ro", false, true},
+        {"blpop k 0", COMMAND_BLOCKING, "blpop", true, false},
+        {"brpop k 0", COMMAND_BLOCKING, "brpop", true, false},
+        {"blmove a b LEFT LEFT 0", COMMAND_BLOCKING, "blmove", true, false},
+        {"brpoplpush a b 0", COMMAND_BLOCKING, "brpoplpush", true, false},
+        {"blmpop 0 1 k LEFT", COMMAND_BLOCKING, "blmpop", true, false},
+        {"bzpopmin k 0", COMMAND_BLOCKING, "bzpopmin", true, false},
+        {"bzpopmax k 0", COMMAND_BLOCKING, "bzpopmax", true, false},
+        {"bzmpop 0 1 k MIN", COMMAND_BLOCKING, "bzmpop", true, false},
+        {"lpop k", COMMAND_WRITE, "lpop", false, false},
+        {"multi", COMMAND_MULTI, "multi", false, false},
+        {"exec", COMMAND_EXEC, "exec", false, false},
+        {"discard", COMMAND_DISCARD, "discard", false, false},
+        {"watch k", COMMAND_WATCH, "watch", false, false},
+        {"unwatch", COMMAND_UNWATCH, "unwatch", false, false},
+        {"auth p", COMMAND_AUTH, "auth", false, false},
+        {"hello 3", COMMAND_HELLO, "hello", false, false},
+        {"select 1", COMMAND_SELECT, "select", false, false},
+        {"client setname n", COMMAND_SETNAME, "client|setname", false, false},
+        {"quit", COMMAND_QUIT, "quit", false, false},
+        {"reset", COMMAND_RESET, "reset", false, false},
+        {"subscribe c", COMMAND_RAW, "subscribe", false, false},
+        {"psubscribe c", COMMAND_RAW, "psubscribe", false, false},
+        {"ssubscribe c", COMMAND_RAW, "ssubscribe", false, false},
+        {"unsubscribe", COMMAND_RAW, "unsubscribe", false, false},
+        {"punsubscribe", COMMAND_RAW, "punsubscribe", false, false},
+        {"sunsubscribe", COMMAND_RAW, "sunsubscribe", false, false},
+        {"monitor", COMMAND_RAW, "monitor", false, false},
+        {"sync", COMMAND_RAW, "sync", false, false},
+        {"psync ? -1", COMMAND_RAW, "psync", false, false},
+        {"replconf ack 1", COMMAND_RAW, "replconf", false, false},
+        {"client reply off", COMMAND_RAW, "client|reply", false, false},
+        {"script debug yes", COMMAND_RAW, "script|debug", false, false},
+        {"client tracking on", COMMAND_TRACKING, "client|tracking", false, false},
+        {"client caching yes", COMMAND_TRACKING, "client|caching", false, false},
+        {"client no-evict on", COMMAND_TRACKING, "client|no-evict", false, false},
+        {"client no-touch on", COMMAND_TRACKING, "client|no-touch", false, false},
+        {"client capa redirect", COMMAND_TRACKING, "client|capa", false, false},
+    };
+    (void)state;
+    check_all(rows, ARRAY_LEN(rows));
+}
+
+static void case_does_not_matter(void **state)
+{
+    (void)state;
+    assert_ptr_equal(lookup("GET k"), lookup("get k"));
+    assert_ptr_equal(lookup("gEt k"), lookup("get k"));
+    assert_ptr_equal(lookup("CLIENT SetName n"), lookup("client setname n"));
+    assert_ptr_equal(lookup("EVAL_RO s 0"), lookup("eval_ro s 0"));
+    assert_ptr_equal(command_lookup_name(slice_str("HGETALL")), lookup("hgetall h"));
+    assert_int_equal(lookup("XREAD Block 0 STREAMS s 0")->may_block, true);
+}
+
+static void unknown_is_a_write(void **state)
+{
+    static const char *const requests[] = {
+        "nosuchcommand a",
+        "client nosuch",
+        "client|kill 1",
+        "object freqq k",
+        "ge",
+        "gett k",
+        "get|x k",
+        "json.get k",
+        "@get k",
+        "client kill|",
+        "client",
+        "command frob x",
+        "client client|kill",
+        "[et k",
+        "GET\xc3 k",
+        "command|count",
+        "averyveryveryveryveryveryverylongcommandname k",
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(requests); i++) {
+        const struct command *got = lookup(requests[i]);
+        assert_int_equal(got->cls, COMMAND_WRITE);
+        if (strcmp(requests[i], "client") != 0 && got != &command_unknown) {
+            fail_msg("%s was taken for %s", requests[i], got->name);
+        }
+    }
+    struct args none = {0};
+    assert_ptr_equal(command_lookup(&none), &command_unknown);
+    struct args empty_word = {.count = 1, .kept = 1};
+    assert_ptr_equal(command_lookup(&empty_word), &command_unknown);
+    assert_ptr_equal(command_lookup_name(slice_of("get\0", 4)), &command_unknown);
+    assert_false(command_unknown.may_block || command_unknown.forgeable);
+}
+
+static void containers(void **state)
+{
+    (void)state;
+    assert_string_equal(lookup("command")->name, "command");
+    assert_int_equal(lookup("command")->cls, COMMAND_READ);
+    assert_int_equal(lookup("command docs")->cls, COMMAND_READ);
+    assert_int_equal(lookup("xinfo")->cls, COMMAND_READ);
+    assert_int_equal(lookup("script")->cls, COMMAND_WRITE);
+    /* Known by name alone only where all sub-commands are alike. */
+    assert_int_equal(command_lookup_name(slice_str("object"))->cls, COMMAND_READ);
+    assert_int_equal(command_lookup_name(slice_str("pubsub"))->cls, COMMAND_READ);
+    static const char *const mixed[] = {"client",   "config",  "script", "acl",
+                                        "function", "xgroup",  "memory", "cluster",
+                                        "module",   "slowlog", "latency"};
+    for (size_t i = 0; i < ARRAY_LEN(mixed); i++) {
+        assert_ptr_equal(command_lookup_name(slice_str(mixed[i])), &command_unknown);
+    }
+    assert_ptr_equal(command_lookup_name(slice_str("client|kill")), &command_unknown);
+}
+
+static void block_is_an_option(void **state)
+{
+    static const struct expected rows[] = {
+        {"xread streams s 0", COMMAND_READ, "xread", false, false},
+        {"xread count 2 streams s 0", COMMAND_READ, "xread", false, false},
+        {"xread block 0 streams s 0", COMMAND_READ, "xread", true, false},
+        {"xread count 2 block 0 streams s 0", COMMAND_READ, "xread", true, false},
+        {"xread streams block 0", COMMAND_READ, "xread", false, false},
+        {"xread count block streams s 0", COMMAND_READ, "xread", false, false},
+        {"xreadgroup group g c streams s >", COMMAND_WRITE, "xreadgroup", false, false},
+        {"xreadgroup group block block streams s >", COMMAND_WRITE, "xreadgroup", false, false},
+        {"xreadgroup group g c block 5 streams s >", COMMAND_BLOCKING, "xreadgroup", true, false},
+        {"xreadgroup group g c count 1 noack block 5 streams s >", COMMAND_BLOCKING, "xreadgroup",
+         true, false},
+        {"xreadgroup group streams streams block 5 streams s >", COMMAND_BLOCKING, "xreadgroup",
+         true, false},
+        /* What stands past the arguments kept can't be told: careful. */
+        {"xread count 1 count 1 count 1 count 1 block 5 streams s 0", COMMAND_READ, "xread", true,
+         false},
+        {"xreadgroup count 1 count 1 group g c noack streams s >", COMMAND_BLOCKING, "xreadgroup",
+         true, false},
+        {"xread", COMMAND_READ, "xread", false, false},
+        {"xreadgroup group", COMMAND_WRITE, "xreadgroup", false, false},
+    };
+    (void)state;
+    check_all(rows, ARRAY_LEN(rows));
+    const struct command *by_name = command_lookup_name(slice_str("xread"));
+    assert_true(by_name->may_block && by_name->cls == COMMAND_READ);
+    by_name = command_lookup_name(slice_str("XREADGROUP"));
+    assert_true(by_name->may_block && by_name->cls == COMMAND_WRITE);
+}
+
+/* Every name that COMMAND of Redis 7.0.15 tells, by the flag it has there: an independent witness.
+ */
+static const char flagged_write[] =
+    "append bitfield bitop blmove blmpop blpop brpop brpoplpush bzmpop bzpopmax bzpopmin copy "
+    "decr decrby del expire expireat flushall flushdb function|delete function|flush "
+    "function|load function|restore geoadd georadius georadiusbymember geosearchstore getdel "
+    "getex getset hdel hincrby hincrbyfloat hmset hset hsetnx incr incrby incrbyfloat linsert "
+    "lmove lmpop lpop lpush lpushx lrem lset ltrim migrate move mset msetnx persist pexpire "
+    "pexpireat pfadd pfdebug pfmerge psetex rename renamenx restore restore-asking rpop "
+    "rpoplpush rpush rpushx sadd sdiffstore set setbit setex setnx setrange sinterstore smove "
+    "sort spop srem sunionstore swapdb unlink xack xadd xautoclaim xclaim xdel xgroup|create "
+    "xgroup|createconsumer xgroup|delconsumer xgroup|destroy xgroup|setid xreadgroup xsetid "
+    "xtrim zadd zdiffstore zincrby zinterstore zmpop zpopmax zpopmin zrangestore zrem "
+    "zremrangebylex zremrangebyrank zremrangebyscore zunionstore";
+static const char flagged_readonly[] =
+    "bitcount bitfield_ro bitpos dbsize dump eval_ro evalsha_ro exists expiretime fcall_ro "
+    "geodist geohash geopos georadius_ro georadiusbymember_ro geosearch get getbit getrange "
+    "hexists hget hgetall hkeys hlen hmget hrandfield hscan hstrlen hvals keys lcs lindex "
+    "llen lolwut lpos lrange memory|usage mget object|encoding object|freq object|idletime "
+    "object|refcount pexpiretime pfcount pttl randomkey scan scard sdiff sinter sintercard "
+    "sismember smembers smismember sort_ro srandmember sscan strlen substr sunion touch ttl "
+    "type xinfo|consumers xinfo|groups xinfo|stream xlen xpending xrange xread xrevrange "
+    "zcard zcount zdiff zinter zintercard zlexcount zmscore zrandmember zrange zrangebylex "
+    "zrangebyscore zrank zrevrange zrevrangebylex zrevrangebyscore zrevrank zscan zscore "
+    "zunion";
+static const char flagged_neither[] =
+    "acl acl|cat acl|deluser acl|dryrun acl|genpass acl|getuser acl|help acl|list acl|load "
+    "acl|log acl|save acl|setuser acl|users acl|whoami asking auth bgrewriteaof bgsave client "
+    "client|caching client|getname client|getredir client|help client|id client|info "
+    "client|kill client|list client|no-evict client|pause client|reply client|setname "
+    "client|tracking client|trackinginfo client|unblock client|unpause cluster "
+    "cluster|addslots cluster|addslotsrange cluster|bumpepoch cluster|count-failure-reports "
+    "cluster|countkeysinslot cluster|delslots cluster|delslotsrange cluster|failover "
+    "cluster|flushslots cluster|forget cluster|getkeysinslot cluster|help cluster|info "
+    "cluster|keyslot cluster|links cluster|meet cluster|myid cluster|nodes cluster|replicas "
+    "cluster|replicate cluster|reset cluster|saveconfig cluster|set-config-epoch "
+    "cluster|setslot cluster|shards cluster|slaves cluster|slots command command|count "
+    "command|docs command|getkeys command|getkeysandflags command|help command|info "
+    "command|list config config|get config|help config|resetstat config|rewrite config|set "
+    "debug discard echo eval evalsha exec failover fcall function function|dump function|help "
+    "function|kill function|list function|stats hello info lastsave latency latency|doctor "
+    "latency|graph latency|help latency|histogram latency|history latency|latest "
+    "latency|reset memory memory|doctor memory|help memory|malloc-stats memory|purge "
+    "memory|stats module module|help module|list module|load module|loadex module|unload "
+    "monitor multi object object|help pfselftest ping psubscribe psync publish pubsub "
+    "pubsub|channels pubsub|help pubsub|numpat pubsub|numsub pubsub|shardchannels "
+    "pubsub|shardnumsub punsubscribe quit readonly readwrite replconf replicaof reset role "
+    "save script script|debug script|exists script|flush script|help script|kill script|load "
+    "select shutdown slaveof slowlog slowlog|get slowlog|help slowlog|len slowlog|reset "
+    "spublish ssubscribe subscribe sunsubscribe sync time unsubscribe unwatch wait watch "
+    "xgroup xgroup|help xinfo xinfo|help";
+
+/* Calls check for each word of list; returns how many there were. */
+static size_t each_word(const char *list, void (*check)(const char *, const struct command *))
+{
+    size_t count = 0;
+    for (size_t n; *list != '\0'; list += n + (list[n] == ' '), count++) {
+        char text[64];
+        n = strcspn(list, " ");
+        assert_true(n < sizeof text);
+        memcpy(text, list, n);
+        text[n] = '\0';
+        char *bar = strchr(text, '|');
+        if (bar != NULL) {
+            *bar = ' ';
+        }
+        check(text, lookup(text));
+    }
+    return count;
+}
+
+static void check_not_repeatable(const char *text, const struct command *command)
+{
+    if (command == &command_unknown || command_repeatable(command)) {
+        fail_msg("%s writes, and would be sent again", text);
+    }
+}
+
+static void check_repeatable(const char *text, const struct command *command)
+{
+    if (!command_repeatable(command)) {
+        fail_msg("%s only reads, and would be in doubt", text);
+    }
+}
+
+static void check_known(const char *text, const struct command *command)
+{
+    if (command == &command_unknown) {
+        fail_msg("%s is not in the table", text);
+    }
+}
+
+static void agrees_with_the_server(void **state)
+{
+    (void)state;
+    assert_int_equal(each_word(flagged_write, check_not_repeatable), 108);
+    assert_int_equal(each_word(flagged_readonly, check_repeatable), 90);
+    assert_int_equal(each_word(flagged_neither, check_known), 168);
+}
+
+struct row {
+    const char *name;
+    enum command_class cls;
+};
+
+static const struct row rows[] = {
+#define C(name, cls)         {name, COMMAND_##cls},
+#define BLOCKS(name, cls)    C(name, cls)
+#define FORGES(name, cls)    C(name, cls)
+#define STREAM(name, cls)    C(name, cls)
+#define CONTAINER(name, cls) C(name, cls)
+#include "proxy/command_table.def"
+};
+
+/* A row that changes its class, comes or goes is to be noticed here. */
+static void table_is_sorted_and_counted(void **state)
+{
+    size_t count[COMMAND_TRACKING + 1] = {0};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        count[rows[i].cls]++;
+        if (i > 0 && strcmp(rows[i - 1].name, rows[i].name) >= 0) {
+            fail_msg("%s does not follow %s", rows[i].name, rows[i - 1].name);
+        }
+    }
+    assert_int_equal(ARRAY_LEN(rows), 383);
+    assert_int_equal(count[COMMAND_READ], 164);
+    assert_int_equal(count[COMMAND_WRITE], 180);
+    assert_int_equal(count[COMMAND_SCRIPT], 3);
+    assert_int_equal(count[COMMAND_BLOCKING], 8);
+    assert_int_equal(count[COMMAND_RAW], 12);
+    assert_int_equal(count[COMMAND_TRACKING], 5);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(every_class),
+        cmocka_unit_test(case_does_not_matter),
+        cmocka_unit_test(unknown_is_a_write),
+        cmocka_unit_test(containers),
+        cmocka_unit_test(block_is_an_option),
+        cmocka_unit_test(agrees_with_the_server),
+        cmocka_unit_test(table_is_sorted_and_counted),
+    };
+    command_init();
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
