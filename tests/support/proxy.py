@@ -1,0 +1,201 @@
+"""The proxy as a child process: started, observed through its log, stopped and judged."""
+
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+
+from .procs import Port, Process
+from .resp import Conn, ServerError
+from .wait import wait_until
+
+ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
+SANITIZER = re.compile(r"ERROR: (Address|Leak|Thread)Sanitizer|WARNING: ThreadSanitizer"
+                       r"|runtime error:|CHECK failed|SUMMARY: \w+Sanitizer")
+
+
+def executable():
+    """The binary under test: VEDETTE, or the dev preset's."""
+    path = os.environ.get("VEDETTE") or os.path.join(ROOT, "build", "dev", "vedette")
+    path = os.path.abspath(path)
+    if not os.access(path, os.X_OK):
+        raise FileNotFoundError(f"no proxy at {path}; build it or set VEDETTE")
+    return path
+
+
+def environment():
+    env = {k: v for k, v in os.environ.items()
+           if not k.startswith(("VEDETTE", "REDIS_SENTINEL"))}
+    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=0")
+    env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
+    return env
+
+
+def is_sanitized():
+    """Whether the binary carries AddressSanitizer, which spends memory of its own."""
+    with open(executable(), "rb") as binary:
+        return b"__asan_init" in binary.read()
+
+
+def run(*arguments, env=None, timeout=20):
+    """Runs the proxy to its end: (exit code, stdout, stderr)."""
+    full = environment()
+    full.update(env or {})
+    done = subprocess.run([executable(), *arguments], env=full, timeout=timeout,
+                          stdin=subprocess.DEVNULL, capture_output=True, check=False)
+    return done.returncode, done.stdout.decode(), done.stderr.decode()
+
+
+class Entry(dict):
+    """One log line: its pairs; `level` and `event` as attributes."""
+
+    @property
+    def level(self):
+        return self.get("level")
+
+    @property
+    def event(self):
+        return self.get("event")
+
+
+def parse_line(line):
+    """The pairs of a logfmt line; an Entry without event where it is none."""
+    entry = Entry()
+    try:
+        for word in shlex.split(line, posix=True):
+            key, sep, value = word.partition("=")
+            if sep:
+                entry[key] = value
+    except ValueError:
+        pass
+    return entry
+
+
+class Proxy:
+    """One service on one port by default.
+
+    sentinels: (host, port) pairs. settings: {"proxy.workers": 2, "service.mymaster.hold-timeout":
+    "5s"} become --set; keys without a section are the service's. config: text of a file to use
+    instead of flags (then `address` is for the caller to say).
+    """
+
+    def __init__(self, sentinels=(), settings=None, master="mymaster", config=None, arguments=(),
+                 env=None, sentinel_settings=None):
+        self._port = Port()
+        self.address = ("127.0.0.1", self._port.number)
+        self.directory = tempfile.mkdtemp(prefix="vedette-proxy-")
+        self.log_path = os.path.join(self.directory, "log")
+        self._env = environment()
+        self._env.update(env or {})
+        self._argv = [executable()]
+        if config is not None:
+            path = os.path.join(self.directory, "vedette.ini")
+            with open(path, "w", encoding="utf-8") as file:
+                file.write(config.replace("@LISTEN@", f"127.0.0.1:{self._port.number}"))
+            self._argv += ["--config", path]
+        else:
+            for host, port in sentinels:
+                self._argv += ["--sentinel", f"{host}:{port}"]
+            self._argv += ["--master", master, "--listen", f"127.0.0.1:{self._port.number}"]
+        merged = {"proxy.workers": 2, "proxy.log-level": "info"} if config is None else {}
+        merged.update({f"sentinel.{k}": v for k, v in (sentinel_settings or {}).items()})
+        for key, value in (settings or {}).items():
+            merged[key if "." in key else f"service.{master}.{key}"] = value
+        for key, value in merged.items():
+            self._argv += ["--set", f"{key}={value}"]
+        self._argv += list(arguments)
+        self.process = None
+
+    def __enter__(self):
+        try:
+            self.start()
+        except BaseException:
+            self.discard()
+            raise
+        return self
+
+    def __exit__(self, kind, *_):
+        try:
+            if kind is None:
+                self.stop()
+        finally:
+            self.discard()
+
+    def start(self):
+        self.process = Process(self._argv, self.log_path, self._env)
+        wait_until(self._accepts, 15, "the proxy's listening socket")
+
+    def _accepts(self):
+        if not self.process.running():
+            raise AssertionError(f"the proxy ended at once:\n{self.log()}")
+        with self.connect():
+            return True
+
+    def wait_serving(self, timeout=15):
+        """Until a PING goes through to a primary."""
+        def answered():
+            with self.connect(2) as conn:
+                return conn.call("PING", timeout=2) is not None
+        wait_until(answered, timeout, f"a primary behind the proxy\n{self.log()}")
+        return self
+
+    def connect(self, timeout=10.0, **options):
+        return Conn(self.address, timeout, **options)
+
+    def call(self, *args, timeout=10.0):
+        with self.connect(timeout) as conn:
+            reply = conn.call(*args)
+            if isinstance(reply, ServerError):
+                raise reply
+            return reply
+
+    def log(self):
+        try:
+            with open(self.log_path, "rb") as log:
+                return log.read().decode("utf-8", "replace")
+        except FileNotFoundError:
+            return ""
+
+    def entries(self, event=None):
+        """Log lines as Entry, all or those of one event."""
+        parsed = (parse_line(line) for line in self.log().splitlines())
+        return [e for e in parsed if e.event and (event is None or e.event == event)]
+
+    def check_log(self):
+        """No sanitizer report and no failed CHECK so far."""
+        match = SANITIZER.search(self.log())
+        assert not match, f"{match.group(0)}:\n{self.log()[-6000:]}"
+
+    def stop(self, timeout=30):
+        """SIGTERM; it must end by itself, with 0, and without a sanitizer's report."""
+        self.process.resume()
+        self.process.signal(signal.SIGTERM)
+        try:
+            code = self.process.wait(timeout)
+        except subprocess.TimeoutExpired:
+            self.check_log()
+            raise AssertionError(f"did not end within {timeout} s of SIGTERM:\n"
+                                 f"{self.log()[-3000:]}") from None
+        self.check_log()
+        assert code == 0, f"exit code {code}:\n{self.log()[-6000:]}"
+
+    def discard(self):
+        """Whatever happened before: gone, with everything it left."""
+        if self.process and self.process.running():
+            self.process.kill()
+        keep = os.environ.get("VEDETTE_KEEP_LOGS")
+        if keep and os.path.exists(self.log_path):
+            os.makedirs(keep, exist_ok=True)
+            shutil.copy(self.log_path, os.path.join(keep, f"{time.time():.3f}.log"))
+        shutil.rmtree(self.directory, ignore_errors=True)
+        self._port.release()
+
+    def rss(self):
+        return self.process.rss()
+
+    def fds(self):
+        return self.process.fds()

@@ -1,0 +1,429 @@
+"""A TCP relay that breaks connections on demand, to the byte.
+
+A `Rule` waits for a marker in one direction and then does one thing, once. Everything before the
+marker (greetings, probes, other connections) passes untouched, so a test can aim at one request.
+"""
+
+import contextlib
+import selectors
+import socket
+import threading
+import time
+
+from .procs import Port
+
+UP, DOWN = "up", "down"  # client to server, server to client
+_CHUNK = 1 << 18
+_BACKLOG = 1 << 20
+
+
+class Rule:
+    """Once `marker` begins in `direction`, `after` more bytes (counted from the marker's first)
+    pass, and then `action` happens:
+
+    rst, fin        both sides are closed, with RST or FIN
+    rst_server, fin_server, rst_client, fin_client
+                    one side is closed at once, the other once it closes itself
+    half_close      FIN to the far side of this direction, the other direction goes on
+    blackhole       nothing passes any more either way, nothing is closed
+    drop_reply      (UP) nothing of the answer passes; both are reset once `reply` bytes of it came
+    delay           this direction stands still for `seconds`
+    trickle         from here on one byte per `seconds`
+    """
+
+    def __init__(self, action, direction=UP, marker=b"", after=0, reply=1, seconds=0.0):
+        self.action, self.direction, self.marker = action, direction, marker
+        self.after, self.reply, self.seconds = after, reply, seconds
+        self.fired = threading.Event()
+        self._taken = False
+
+    def wait(self, timeout=10.0):
+        assert self.fired.wait(timeout), f"the relay saw no {self.marker[:60]!r}"
+
+
+class _Side:
+    """One socket of a pair and what waits to be written to it."""
+
+    def __init__(self, sock):
+        self.sock = sock
+        self.out = bytearray()
+        self.eof_in = False    # the peer sent FIN
+        self.fin_out = False   # FIN is owed to the peer once out is empty
+        self.fin_sent = False
+
+
+class _Pair:
+    def __init__(self, client, server):
+        self.side = {UP: _Side(server), DOWN: _Side(client)}  # keyed by the direction it receives
+        self.tail = {UP: b"", DOWN: b""}     # end of what passed, for markers cut in two
+        self.armed = {}                      # direction -> [rule, bytes left]
+        self.still_until = {UP: 0.0, DOWN: 0.0}
+        self.trickle = {UP: None, DOWN: None}
+        self.blackhole = False
+        self.swallow = None                  # rule of drop_reply
+        self.swallowed = 0
+        self.connected = False
+        self.dead = False
+
+
+def _other(direction):
+    return DOWN if direction == UP else UP
+
+
+class Relay:
+    """Listens on loopback and connects each client to `target`, in a thread of its own."""
+
+    def __init__(self, target=None):
+        self._port = Port()
+        self.address = ("127.0.0.1", self._port.number)
+        self.port = self._port.number
+        self.target = target
+        self.accepted = 0
+        self.passed = {UP: 0, DOWN: 0}
+        self._rules = []
+        self._pairs = []
+        self._jobs = []
+        self._lock = threading.Lock()
+        self._selector = selectors.DefaultSelector()
+        self._wake_r, self._wake_w = socket.socketpair()
+        self._wake_r.setblocking(False)
+        self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
+        self._listener = None
+        self._running = True
+        self._thread = threading.Thread(target=self._loop, name="relay", daemon=True)
+
+    def __enter__(self):
+        self._listen()
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_):
+        self._running = False
+        self._wake()
+        self._thread.join(10)
+        for pair in self._pairs:
+            for side in pair.side.values():
+                side.sock.close()
+        self.stop_listening_now()
+        self._selector.close()
+        self._wake_r.close()
+        self._wake_w.close()
+        self._port.release()
+
+    def add(self, rule):
+        """Arms a rule; it fires at most once, on the first connection that shows the marker."""
+        with self._lock:
+            self._rules.append(rule)
+        self._wake()
+        return rule
+
+    def cut_all(self, rst=True):
+        """Closes every connection now."""
+        self._do(lambda: [self._cut(pair, rst) for pair in list(self._pairs)])
+
+    def refuse(self, on=True):
+        """Connections are refused (the port is closed) until refuse(False)."""
+        self._do(self.stop_listening_now if on else self._listen)
+
+    def freeze(self, on=True):
+        """Nothing passes on any connection, nothing is closed."""
+        def job():
+            for pair in self._pairs:
+                pair.blackhole = on
+                self._watch(pair)
+        self._do(job)
+
+    def connections(self):
+        with self._lock:
+            return len(self._pairs)
+
+    def _do(self, job):
+        done = threading.Event()
+        with self._lock:
+            self._jobs.append((job, done))
+        self._wake()
+        assert done.wait(10), "the relay's thread is stuck"
+
+    def _wake(self):
+        with contextlib.suppress(OSError):
+            self._wake_w.send(b"x")
+
+    def _listen(self):
+        if self._listener:
+            return
+        self._listener = socket.socket()
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(self.address)
+        self._listener.listen(512)
+        self._listener.setblocking(False)
+        self._selector.register(self._listener, selectors.EVENT_READ, "listener")
+
+    def stop_listening_now(self):
+        if self._listener:
+            with contextlib.suppress(KeyError):
+                self._selector.unregister(self._listener)
+            self._listener.close()
+            self._listener = None
+
+    # The thread.
+
+    def _loop(self):
+        while self._running:
+            for key, mask in self._selector.select(self._pause()):
+                if key.data == "wake":
+                    with contextlib.suppress(BlockingIOError):
+                        self._wake_r.recv(4096)
+                elif key.data == "listener":
+                    self._accept()
+                else:
+                    self._ready(*key.data, mask)
+            with self._lock:
+                jobs, self._jobs = self._jobs, []
+            for job, done in jobs:
+                job()
+                done.set()
+            self._tick()
+
+    def _pause(self):
+        waits = [pair.still_until[d] for pair in self._pairs for d in (UP, DOWN)
+                 if pair.still_until[d]]
+        if not waits:
+            return 5.0
+        return max(0.0, min(waits) - time.monotonic())
+
+    def _tick(self):
+        now = time.monotonic()
+        for pair in list(self._pairs):
+            for direction in (UP, DOWN):
+                if pair.still_until[direction] and pair.still_until[direction] <= now:
+                    pair.still_until[direction] = 0.0
+                    self._flush(pair, direction)
+
+    def _accept(self):
+        try:
+            client, _ = self._listener.accept()
+        except OSError:
+            return
+        self.accepted += 1
+        client.setblocking(False)
+        server = socket.socket()
+        server.setblocking(False)
+        for sock in (client, server):
+            sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        server.connect_ex(self.target)
+        pair = _Pair(client, server)
+        with self._lock:
+            self._pairs.append(pair)
+        self._watch(pair)
+
+    def _watch(self, pair):
+        """Registers both sockets for what they can use now."""
+        if pair.dead:
+            return
+        for direction in (UP, DOWN):
+            receiver = pair.side[direction]
+            mask = 0
+            waiting = receiver.out and not pair.still_until[direction] and not pair.blackhole
+            if waiting or (direction == UP and not pair.connected):
+                mask |= selectors.EVENT_WRITE
+            # Reading from this socket feeds the other direction.
+            feeds = _other(direction)
+            full = len(pair.side[feeds].out) > _BACKLOG
+            if not receiver.eof_in and not full and not pair.blackhole \
+                    and (direction == DOWN or pair.connected):
+                mask |= selectors.EVENT_READ
+            self._set_mask(receiver.sock, mask, (pair, direction))
+
+    def _set_mask(self, sock, mask, data):
+        if sock.fileno() < 0:
+            return
+        try:
+            key = self._selector.get_key(sock)
+        except KeyError:
+            key = None
+        if not mask:
+            if key:
+                self._selector.unregister(sock)
+        elif not key:
+            self._selector.register(sock, mask, data)
+        elif key.events != mask:
+            self._selector.modify(sock, mask, data)
+
+    def _ready(self, pair, direction, mask):
+        if pair.dead:
+            return
+        side = pair.side[direction]
+        if mask & selectors.EVENT_WRITE:
+            if direction == UP and not pair.connected:
+                if side.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+                    self._cut(pair, rst=True)
+                    return
+                pair.connected = True
+            self._flush(pair, direction)
+        if mask & selectors.EVENT_READ and not pair.dead and not pair.blackhole:
+            self._read(pair, direction)
+        self._watch(pair)
+
+    def _read(self, pair, direction):
+        """From the socket that receives `direction`: its bytes travel the other way."""
+        source = pair.side[direction]
+        travel = _other(direction)
+        try:
+            data = source.sock.recv(_CHUNK)
+        except BlockingIOError:
+            return
+        except OSError:
+            self._cut(pair, rst=True)
+            return
+        if not data:
+            source.eof_in = True
+            pair.side[travel].fin_out = True
+            self._flush(pair, travel)
+            return
+        if travel == DOWN and pair.swallow:
+            pair.swallowed += len(data)
+            if pair.swallowed >= pair.swallow.reply:
+                self._cut(pair, rst=True)
+                pair.swallow.fired.set()
+            return
+        self._pass(pair, travel, data)
+
+    def _pass(self, pair, direction, data):
+        """Lets data through as far as the rules allow."""
+        rule, cut_at = self._match(pair, direction, data)
+        if rule:
+            pair.side[direction].out += data[:cut_at]
+            self.passed[direction] += cut_at
+            self._fire(pair, rule, data[cut_at:])
+            return
+        self.passed[direction] += len(data)
+        pair.side[direction].out += data
+        self._flush(pair, direction)
+
+    def _match(self, pair, direction, data):
+        """(rule, how many of these bytes still pass) if a rule's byte lies within data."""
+        armed = pair.armed.get(direction)
+        if not armed:
+            armed = self._arm(pair, direction, data)
+            if not armed:
+                return None, 0
+        rule, left = armed
+        if left <= len(data):
+            del pair.armed[direction]
+            return rule, left
+        armed[1] -= len(data)
+        return None, 0
+
+    def _arm(self, pair, direction, data):
+        with self._lock:
+            rules = [r for r in self._rules if r.direction == direction and not r._taken]
+        if not rules:
+            return None
+        tail = pair.tail[direction]
+        window = tail + data
+        pair.tail[direction] = window[-256:]
+        for rule in rules:
+            at = window.find(rule.marker)
+            if at < 0 or at + len(rule.marker) <= len(tail):
+                continue
+            rule._taken = True
+            # A marker that began in an earlier piece has let that part through already.
+            pair.armed[direction] = [rule, max(0, at + rule.after - len(tail))]
+            return pair.armed[direction]
+        return None
+
+    def _fire(self, pair, rule, rest):
+        direction, action = rule.direction, rule.action
+        self._flush(pair, direction)
+        if action in ("rst", "fin"):
+            self._drain(pair, direction)
+            self._cut(pair, rst=action == "rst")
+        elif action.endswith(("_server", "_client")):
+            self._drain(pair, direction)
+            self._close_one(pair, UP if action.endswith("server") else DOWN,
+                            action.startswith("rst"))
+        elif action == "half_close":
+            pair.side[direction].fin_out = True
+            self._flush(pair, direction)
+        elif action == "blackhole":
+            pair.blackhole = True
+        elif action == "drop_reply":
+            pair.swallow = rule
+            pair.side[direction].out += rest
+            self._flush(pair, direction)
+            return  # fired when the reply came
+        elif action == "delay":
+            pair.side[direction].out += rest
+            pair.still_until[direction] = time.monotonic() + rule.seconds
+        elif action == "trickle":
+            pair.side[direction].out += rest
+            pair.trickle[direction] = rule.seconds
+            self._flush(pair, direction)
+        else:
+            raise ValueError(action)
+        rule.fired.set()
+
+    def _drain(self, pair, direction):
+        """What may still pass is handed to the kernel before the cut."""
+        side = pair.side[direction]
+        if side.out:
+            side.sock.setblocking(True)
+            side.sock.settimeout(5)
+            with contextlib.suppress(OSError):
+                side.sock.sendall(side.out)
+            side.out.clear()
+            side.sock.setblocking(False)
+
+    def _flush(self, pair, direction):
+        side = pair.side[direction]
+        if pair.dead or pair.still_until[direction] or pair.blackhole:
+            return
+        if direction == UP and not pair.connected:
+            return
+        while side.out:
+            step = 1 if pair.trickle[direction] else len(side.out)
+            try:
+                sent = side.sock.send(memoryview(side.out)[:step])
+            except BlockingIOError:
+                break
+            except OSError:
+                self._cut(pair, rst=True)
+                return
+            del side.out[:sent]
+            if pair.trickle[direction]:
+                pair.still_until[direction] = time.monotonic() + pair.trickle[direction]
+                break
+        if side.fin_out and not side.out and not side.fin_sent:
+            side.fin_sent = True
+            with contextlib.suppress(OSError):
+                side.sock.shutdown(socket.SHUT_WR)
+            if pair.side[_other(direction)].fin_sent:
+                self._cut(pair, rst=False)
+                return
+        self._watch(pair)
+
+    def _close_one(self, pair, direction, rst):
+        """Closes the socket that receives `direction`; the other stays until its peer closes."""
+        side = pair.side[direction]
+        self._set_mask(side.sock, 0, None)
+        if rst:
+            side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
+        side.sock.close()
+        pair.blackhole = True
+        self._set_mask(pair.side[_other(direction)].sock, 0, None)
+
+    def _cut(self, pair, rst):
+        if pair.dead:
+            return
+        pair.dead = True
+        for side in pair.side.values():
+            if side.sock.fileno() >= 0:
+                self._set_mask(side.sock, 0, None)
+                if rst:
+                    with contextlib.suppress(OSError):
+                        side.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER,
+                                             b"\1\0\0\0\0\0\0\0")
+                side.sock.close()
+        with self._lock:
+            if pair in self._pairs:
+                self._pairs.remove(pair)
