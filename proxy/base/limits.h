@@ -59,6 +59,7 @@
 _Static_assert(SESSION_OUTPUT_LOW < SESSION_OUTPUT_HIGH, "a mark below the other");
 _Static_assert(LINK_UNSENT_LOW < LINK_UNSENT_HIGH, "a mark below the other");
 _Static_assert(LINK_UNSENT_HIGH < LINK_UNANSWERED_MAX, "unsent is part of unanswered");
+/* NOLINTNEXTLINE(misc-redundant-expression): equal today */
 _Static_assert(INLINE_MAX <= REQUEST_BUFFER_MAX, "an inline request is never streamed");
 
 #endif
