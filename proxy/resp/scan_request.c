@@ -10,6 +10,7 @@
 #define UNAUTHENTICATED_ARGS_MAX 10u
 #define UNAUTHENTICATED_BULK_MAX 16384u
 
+/* NOLINTNEXTLINE(misc-redundant-expression): they are two limits */
 _Static_assert(INLINE_MAX == HEADER_LINE_MAX, "one count serves both kinds of line");
 _Static_assert(BULK_MAX <= UINT32_MAX - 2, "a body and its CR LF fit 32 bits");
 
@@ -116,7 +117,7 @@ static bool number_valid(const struct request_scan *s)
 static void end_count(struct request_scan *s, char lf)
 {
     s->odd = lf != '\n';
-    if (!number_valid(s) || (!s->negative && s->number > REQUEST_ARGS_MAX)) {
+    if (!number_valid(s) || (!s->negative && s->number > (uint64_t)REQUEST_ARGS_MAX)) {
         fail(s, FAULT_COUNT);
     } else if (s->negative || s->number == 0) {
         s->empty = true;
@@ -338,8 +339,9 @@ const char *request_scan_error(const struct request_scan *s, char *out)
     const char *text = fault_text((enum fault)s->error);
     if (s->error == FAULT_DOLLAR) {
         /* An error line holds no line end: Redis too puts a space. */
-        char c = s->error_char == '\r' || s->error_char == '\n' ? ' ' : s->error_char;
-        (void)snprintf(out, SCAN_ERROR_MAX, "Protocol error: %s%c'", text, c);
+        bool line_end = s->error_char == '\r' || s->error_char == '\n';
+        (void)snprintf(out, SCAN_ERROR_MAX, "Protocol error: %s%c'", text,
+                       line_end ? ' ' : s->error_char);
     } else {
         (void)snprintf(out, SCAN_ERROR_MAX, "Protocol error: %s", text);
     }
