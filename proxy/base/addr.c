@@ -91,8 +91,8 @@ bool addr_eq(const struct addr *a, const struct addr *b)
 
 const char *addr_text(const struct addr *a, char *out)
 {
-    const char *fmt = strchr(a->host, ':') != NULL ? "[%s]:%u" : "%s:%u";
-    (void)snprintf(out, ADDR_TEXT_MAX, fmt, a->host, (unsigned)a->port); /* NOLINT: two constants */
+    bool v6 = strchr(a->host, ':') != NULL;
+    (void)snprintf(out, ADDR_TEXT_MAX, v6 ? "[%s]:%u" : "%s:%u", a->host, (unsigned)a->port);
     return out;
 }
 
