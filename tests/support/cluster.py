@@ -230,14 +230,16 @@ def _fields(flat):
 
 
 class Cluster:
-    """Started on entry and gone on exit. `alone` keeps all other clusters of this machine away.
+    """Started on entry and gone on exit, where Spoiled is raised, whatever the test found, if
+    there were more failovers than the `intended` ones.
 
-    node_settings, sentinel_settings: lines of configuration, each a tuple of words.
+    alone: all other clusters of this machine are kept away. node_settings, sentinel_settings: lines
+    of configuration, each a tuple of words.
     """
 
-    def __init__(self, timers=SHORT, alone=False, replicas=2, sentinels=3, node_settings=(),
-                 sentinel_settings=(), name=MASTER):
-        self.timers, self.name = timers, name
+    def __init__(self, intended=0, timers=SHORT, alone=False, replicas=2, sentinels=3,
+                 node_settings=(), sentinel_settings=(), name=MASTER):
+        self.intended, self.timers, self.name = intended, timers, name
         self._alone, self._counts = alone, (replicas, sentinels)
         self._settings = (node_settings, sentinel_settings)
         self.nodes, self.sentinels = [], []
@@ -251,8 +253,15 @@ class Cluster:
             raise
         return self
 
-    def __exit__(self, *_):
-        self._stack.close()
+    def __exit__(self, kind, error, _):
+        try:
+            if kind:
+                print(self.events_text())
+            jumped = self.epoch() - self._first_epoch
+            if jumped > self.intended:
+                raise Spoiled(f"{jumped} failovers instead of {self.intended}") from error
+        finally:
+            self._stack.close()
 
     def _start(self):
         slot = Slot(self._alone)
@@ -303,13 +312,7 @@ class Cluster:
 
     def epoch(self):
         """The highest config-epoch that any Sentinel has."""
-        return max(s.epoch(self.name) for s in self.sentinels if s.process.running())
-
-    def check_epochs(self, intended):
-        """Raises Spoiled when there were more failovers than the case made itself."""
-        jumped = self.epoch() - self._first_epoch
-        if jumped > intended:
-            raise Spoiled(f"{jumped} failovers instead of {intended}")
+        return max((s.epoch(self.name) for s in self.sentinels if s.process.running()), default=0)
 
     def wait_primary(self, other_than, timeout=20):
         """Until a majority of Sentinels names another node, which is returned."""
@@ -317,7 +320,7 @@ class Cluster:
             ports = [s.primary_port(self.name) for s in self.sentinels if s.process.running()]
             best = max(set(ports), key=ports.count)
             return best != other_than.port and ports.count(best) * 2 > len(self.sentinels)
-        wait_until(moved, timeout, f"a primary other than {other_than.port}")
+        wait_until(moved, timeout, f"a primary other than {other_than.port}", 0.05)
         return self.primary
 
     def failover(self, executor=0):

@@ -1,3 +1,4 @@
+# shellcheck shell=sh disable=SC2086 # lists of words are split on purpose
 # Read in by scripts (`. tests/support/packages.sh`): installs Debian packages that are missing.
 
 # packages_need LOG PACKAGE...: installs those that are not installed, in one apt-get call, as root
@@ -49,7 +50,7 @@ packages_absent() {
 # Sets packages_sudo to the words that make a command run as root.
 packages_become_root() {
     if [ "$(id -u)" -eq 0 ]; then
-        packages_sudo=env
+        packages_sudo='env'
     elif ! command -v sudo >/dev/null 2>&1; then
         return 1
     elif sudo -n true 2>/dev/null; then

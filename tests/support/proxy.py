@@ -122,6 +122,8 @@ class Proxy:
         try:
             if kind is None:
                 self.stop()
+            else:
+                print("--- the proxy's log ends:\n" + self.log()[-6000:])
         finally:
             self.discard()
 

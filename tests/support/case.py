@@ -1,0 +1,71 @@
+"""A failover case: a fresh cluster with the proxy in front, run again when Sentinel spoils it."""
+
+import contextlib
+import functools
+import tempfile
+
+import pytest
+
+from .cluster import Cluster, Node, Spoiled
+from .fake_sentinel import FakeSentinel
+from .load import stored_lists
+from .oracles import ACKED, ERROR, NOTRUN, check_ledger, check_open, errors_of, tally
+from .proxy import Proxy
+from .relay import Relay
+
+ATTEMPTS = 3
+
+
+def judged(test):
+    """Runs a test again, at most three times in all, while Sentinel makes failovers of its own."""
+    @functools.wraps(test)
+    def run(*args, **kwargs):
+        for attempt in range(1, ATTEMPTS + 1):
+            try:
+                return test(*args, **kwargs)
+            except Spoiled as spoiled:
+                print(f"attempt {attempt} not judged: {spoiled}")
+        return pytest.fail(f"Sentinel spoiled the case {ATTEMPTS} times")
+    return run
+
+
+@contextlib.contextmanager
+def scenario(intended=1, settings=None, **cluster_options):
+    """(cluster, proxy), serving."""
+    with Cluster(intended, **cluster_options) as cluster:
+        with Proxy(cluster.sentinel_addresses, settings) as proxy:
+            proxy.wait_serving()
+            yield cluster, proxy
+
+
+def around(moment, before=0.1, behind=0.1):
+    """Whether a record was acknowledged so close to a crash that Redis itself, which answers before
+    its replicas have the write, may have lost it."""
+    return lambda record: moment - before <= record.done_at <= moment + behind
+
+
+def check_load(load, node, may_lose=None):
+    """LEDGER and OPEN, and no error but -INDOUBT. Returns the tally."""
+    check_open(load.opened, load.connections)
+    counts = tally(load.records)
+    assert counts[ERROR] == 0, errors_of(load.records)
+    assert counts[NOTRUN] == 0, "a request failed although it could wait"
+    assert counts[ACKED] > 0
+    lost = check_ledger(load.records, stored_lists(node, len(load.records)), may_lose)
+    counts["lost"] = len(lost)
+    return counts
+
+
+@contextlib.contextmanager
+def relayed(settings=None):
+    """(node, relay, proxy): one Redis that the proxy reaches through a relay only, whose address a
+    fake Sentinel announces."""
+    with contextlib.ExitStack() as stack:
+        node = Node(stack.enter_context(tempfile.TemporaryDirectory()))
+        stack.callback(node.close)
+        node.start()
+        relay = stack.enter_context(Relay(node.address))
+        sentinel = stack.enter_context(FakeSentinel(relay.address, epoch=1))
+        proxy = stack.enter_context(Proxy([sentinel.address], settings))
+        proxy.wait_serving()
+        yield node, relay, proxy
