@@ -3,9 +3,9 @@
 
 usage: demo.py PROXY_PORT SENTINEL_PORT...      (all on 127.0.0.1; quickstart.sh --demo starts it)
 
-Ten connections, several requests in flight on each, RPUSH numbers that are never used twice and keep
-a ledger of the answers. When a failover is over, the ledger is compared with the lists that the
-primary holds. Exit status: 0 every promise was kept, 1 one was broken, 2 the demo itself failed.
+Ten connections, several requests in flight on each, RPUSH numbers that are never used twice and
+keep a ledger of the answers. When a failover is over, the ledger is compared with the lists that
+the primary holds. Exit status: 0 every promise was kept, 1 one was broken, 2 the demo itself failed.
 """
 
 import collections

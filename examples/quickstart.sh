@@ -1,6 +1,6 @@
 #!/bin/sh
 # Vedette on one machine, to play with: a primary, two replicas and three Sentinels on free loopback
-# ports, and Vedette in front of them. Everything lives in a temporary folder and is gone afterwards.
+# ports, and Vedette in front of them. Everything lives in a temporary folder and is gone in the end.
 set -eu
 
 master=mymaster
@@ -15,8 +15,8 @@ Installs what is missing (Debian packages, as root or with sudo), builds Vedette
 two replicas, three Sentinels and Vedette on loopback, and says what to type. Ctrl-C stops and
 removes all of it. Without a terminal it ends by itself.
 
-  --demo        run clients through a crash (kill -9) and a planned failover and count what they saw;
-                exit status 1 if a promise was broken
+  --demo        run clients through a crash (kill -9) and a planned failover and count what they
+                saw; exit status 1 if a promise was broken
   --build-only  install and build, then end
   --keep        leave the temporary folder with all logs behind
 END
@@ -167,7 +167,8 @@ start_nodes() {
     start_node "$node2" "$node1"
     start_node "$node3" "$node1"
     for port in $nodes; do
-        within 10 "the Redis node on port $port does not answer" "$dir/node-$port.log" answers "$port"
+        within 10 "the Redis node on port $port does not answer" "$dir/node-$port.log" \
+            answers "$port"
     done
 }
 
@@ -284,7 +285,8 @@ run_demo() {
 greet() {
     say "SET through Vedette: $(ask "$listen" set greeting hello)"
     say "GET through Vedette: $(ask "$listen" get greeting)"
-    [ "$(ask "$listen" get greeting)" = hello ] || die 'a write was not read back' "$dir/vedette.log"
+    [ "$(ask "$listen" get greeting)" = hello ] ||
+        die 'a write was not read back' "$dir/vedette.log"
     say 'There is no terminal, so this ends here. Try --demo.'
 }
 
@@ -303,10 +305,9 @@ done
 
 root=$(cd "$(dirname "$0")/.." && pwd -P)
 # Settings of the caller's own Redis and Vedette are not for this one.
-for name in $(env | sed -n -e 's/^\(VEDETTE_[A-Z_]*\)=.*/\1/p' -e 's/^\(REDIS_[A-Z_]*\)=.*/\1/p'); do
+for name in $(env | sed -n 's/^\([A-Z_]*\)=.*/\1/p' | grep -e '^VEDETTE_' -e '^REDIS'); do
     unset "$name"
 done
-unset REDISCLI_AUTH
 trap finish EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
