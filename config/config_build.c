@@ -1,0 +1,154 @@
+/* From the draft to the finished configuration, and its end. */
+#include <stdlib.h>
+#include <string.h>
+
+#include "config/config_parts.h"
+
+static void *section_at(struct config *config, size_t i)
+{
+    switch (i) {
+    case DRAFT_PROXY: return &config->proxy;
+    case DRAFT_SENTINEL: return &config->sentinel;
+    default: return &config->services[i - DRAFT_SERVICES];
+    }
+}
+
+static void store_default(const struct config_key *key, void *section)
+{
+    struct config_value value;
+    struct buf problem = {0};
+    if (key->def != NULL) {
+        CHECK(value_parse(key, slice_str(key->def), &value, &problem));
+        value_store(key, &value, section);
+    }
+}
+
+static void store_text(const struct config_setting *setting, void *section,
+                       struct key_origin *origin, struct config_report *report)
+{
+    char **field = key_field(setting->key, section);
+    if (setting->key->type != TYPE_SECRET_FILE) {
+        *field = xstrdup(setting->text);
+        return;
+    }
+    origin->path = xstrdup(setting->text);
+    *field = secret_read(setting->text, setting->where, report);
+    origin->bad = *field == NULL;
+}
+
+static void store(const struct config_setting *setting, void *section, struct key_origin *origin,
+                  struct config_report *report)
+{
+    const struct config_key *key = setting->key;
+    origin->where = xrealloc(origin->where, (origin->count + 1) * sizeof *origin->where);
+    origin->where[origin->count++] = printable_copy(setting->where);
+    if (setting->bad) {
+        origin->bad = true;
+        return;
+    }
+    if (key->type == TYPE_TEXT || key->type == TYPE_SECRET || key->type == TYPE_SECRET_FILE) {
+        store_text(setting, section, origin, report);
+        return;
+    }
+    struct config_value value;
+    struct buf problem = {0};
+    CHECK(value_parse(key, slice_str(setting->text), &value, &problem)); /* as when it was taken */
+    value_store(key, &value, section);
+}
+
+/* The highest level that says something of the key's field, be it by another key. */
+static enum config_level level_of(const struct draft_section *from, const struct config_key *key)
+{
+    enum config_level level = LEVEL_DEFAULT;
+    for (size_t i = 0; i < from->count; i++) {
+        if (from->v[i].key->offset == key->offset && from->v[i].level > level) {
+            level = from->v[i].level;
+        }
+    }
+    return level;
+}
+
+static void build_section(const struct draft_section *from, void *section,
+                          struct section_origin *origin, struct config_report *report)
+{
+    origin->kind = from->kind;
+    origin->section = section;
+    origin->label = printable_copy(from->label);
+    origin->where = from->where == NULL ? NULL : printable_copy(from->where);
+    for (size_t k = 0; k < CONFIG_KEY_COUNT; k++) {
+        const struct config_key *key = &config_keys[k];
+        if (key->section != from->kind) {
+            continue;
+        }
+        enum config_level level = level_of(from, key);
+        store_default(key, section);
+        for (size_t i = 0; i < from->count; i++) {
+            if (from->v[i].key == key && from->v[i].level == level) {
+                store(&from->v[i], section, &origin->keys[k], report);
+            }
+        }
+    }
+}
+
+struct config *config_build(const struct draft *d)
+{
+    struct config *config = xcalloc(1, sizeof *config);
+    config->service_count = d->count - DRAFT_SERVICES;
+    config->services = xcalloc(config->service_count, sizeof *config->services);
+    config->origins = xcalloc(1, sizeof *config->origins);
+    config->origins->count = d->count;
+    config->origins->v = xcalloc(d->count, sizeof *config->origins->v);
+    for (size_t i = 0; i < d->count; i++) {
+        build_section(&d->sections[i], section_at(config, i), &config->origins->v[i], d->report);
+        if (i >= DRAFT_SERVICES) {
+            config->services[i - DRAFT_SERVICES].name = xstrdup(d->sections[i].name);
+        }
+    }
+    return config;
+}
+
+static void free_origins(struct config_origins *origins)
+{
+    for (size_t i = 0; i < origins->count; i++) {
+        struct section_origin *section = &origins->v[i];
+        for (size_t k = 0; k < CONFIG_KEY_COUNT; k++) {
+            for (size_t j = 0; j < section->keys[k].count; j++) {
+                free(section->keys[k].where[j]);
+            }
+            free(section->keys[k].where);
+            free(section->keys[k].path);
+        }
+        free(section->label);
+        free(section->where);
+    }
+    free(origins->v);
+    free(origins);
+}
+
+static void free_secret(char *secret)
+{
+    if (secret != NULL) {
+        secure_wipe(secret, strlen(secret));
+    }
+    free(secret);
+}
+
+void config_free(struct config **config)
+{
+    struct config *c = *config;
+    if (c == NULL) {
+        return;
+    }
+    free_secret(c->sentinel.password);
+    free(c->sentinel.user);
+    free(c->sentinel.address.v);
+    for (size_t i = 0; i < c->service_count; i++) {
+        free_secret(c->services[i].password);
+        free(c->services[i].user);
+        free(c->services[i].name);
+    }
+    free(c->services);
+    free_origins(c->origins);
+    free(c);
+    *config = NULL;
+}

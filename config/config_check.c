@@ -1,0 +1,219 @@
+/* What must hold between values that are good by themselves. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <netinet/in.h>
+
+#include "config/config_parts.h"
+#include "proxy/base/limits.h"
+
+struct check {
+    struct config *config;
+    struct config_report *report;
+};
+
+static struct key_origin *origin_of(const struct check *c, size_t section, const char *name)
+{
+    struct section_origin *origin = &c->config->origins->v[section];
+    const struct config_key *key = key_find(origin->kind, slice_str(name));
+    CHECK(key != NULL);
+    return &origin->keys[key - config_keys];
+}
+
+/* Where the key was set, else its section's head, else the section. */
+static const char *where(const struct check *c, size_t section, const char *name)
+{
+    const struct section_origin *head = &c->config->origins->v[section];
+    const struct key_origin *origin = origin_of(c, section, name);
+    if (origin->count > 0) {
+        return origin->where[0];
+    }
+    return head->where != NULL ? head->where : head->label;
+}
+
+static bool refused(const struct check *c, size_t section, const char *name)
+{
+    return origin_of(c, section, name)->bad;
+}
+
+static void check_credentials(const struct check *c, size_t section, const char *user,
+                              const char *password)
+{
+    if (user != NULL && password == NULL && !refused(c, section, "password") &&
+        !refused(c, section, "password-file")) {
+        report_add(c->report, CONFIG_ERROR,
+                   "%s: 'user' without a password in [%s]; add password-file or password",
+                   where(c, section, "user"), c->config->origins->v[section].label);
+    }
+}
+
+static void check_sentinels(const struct check *c, const struct draft *d)
+{
+    const struct config_sentinel *s = &c->config->sentinel;
+    if (s->address.count == 0 && !d->unsure && !refused(c, DRAFT_SENTINEL, "address")) {
+        report_add(c->report, CONFIG_ERROR,
+                   "no Sentinel is configured; give one as --sentinel HOST:PORT, as "
+                   "VEDETTE_SENTINEL_ADDRESS, or as address = HOST:PORT in [sentinel] of a file");
+    }
+    if (s->address.count > SENTINELS_MAX) {
+        report_add(c->report, CONFIG_ERROR,
+                   "%s: %zu Sentinels are more than %u; list fewer, the "
+                   "others are learnt from them",
+                   where(c, DRAFT_SENTINEL, "address"), s->address.count, SENTINELS_MAX);
+        return;
+    }
+    const struct key_origin *origin = origin_of(c, DRAFT_SENTINEL, "address");
+    for (size_t i = 0; i < s->address.count && !origin->bad; i++) {
+        for (size_t j = 0; j < i; j++) {
+            char text[ADDR_TEXT_MAX];
+            if (addr_eq(&s->address.v[i], &s->address.v[j])) {
+                report_add(c->report, CONFIG_WARNING,
+                           "%s: the Sentinel %s is listed twice; leave one out", origin->where[i],
+                           addr_text(&s->address.v[i], text));
+                break;
+            }
+        }
+    }
+    if (s->poll_interval_fast_ms > s->poll_interval_ms &&
+        !refused(c, DRAFT_SENTINEL, "poll-interval") &&
+        !refused(c, DRAFT_SENTINEL, "poll-interval-fast")) {
+        report_add(c->report, CONFIG_ERROR,
+                   "%s: poll-interval-fast = %llums is longer than poll-interval = %llums; it has "
+                   "to be shorter",
+                   where(c, DRAFT_SENTINEL, "poll-interval-fast"),
+                   (unsigned long long)s->poll_interval_fast_ms,
+                   (unsigned long long)s->poll_interval_ms);
+    }
+    check_credentials(c, DRAFT_SENTINEL, s->user, s->password);
+}
+
+/* An address as a bound socket sees it; localhost is taken for the address it nearly always is. */
+struct place {
+    int family; /* AF_UNSPEC: a name */
+    uint8_t bytes[16];
+    bool any, loopback;
+};
+
+static struct place place_of(const struct addr *addr)
+{
+    struct addr numeric = *addr;
+    struct sockaddr_any sa;
+    struct place place = {.family = AF_UNSPEC};
+    if (slice_eq_nocase(slice_str(addr->host), "localhost")) {
+        (void)snprintf(numeric.host, sizeof numeric.host, "127.0.0.1");
+    }
+    if (!addr_numeric(&numeric, &sa)) {
+        return place;
+    }
+    place.family = sa.ss.ss_family;
+    if (place.family == AF_INET) {
+        const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&sa.ss;
+        uint32_t host = ntohl(v4->sin_addr.s_addr);
+        memcpy(place.bytes, &host, sizeof host);
+        place.any = host == INADDR_ANY;
+        place.loopback = host >> 24 == IN_LOOPBACKNET;
+    } else {
+        const struct sockaddr_in6 *v6 = (const struct sockaddr_in6 *)(const void *)&sa.ss;
+        memcpy(place.bytes, &v6->sin6_addr, sizeof place.bytes);
+        place.any = IN6_IS_ADDR_UNSPECIFIED(&v6->sin6_addr);
+        place.loopback = IN6_IS_ADDR_LOOPBACK(&v6->sin6_addr);
+    }
+    return place;
+}
+
+static bool overlap(const struct addr *a, const struct addr *b)
+{
+    struct place x = place_of(a), y = place_of(b);
+    if (a->port != b->port) {
+        return false;
+    }
+    if (x.family == AF_UNSPEC || y.family == AF_UNSPEC) {
+        return addr_eq(a, b);
+    }
+    return x.family == y.family &&
+           (x.any || y.any || memcmp(x.bytes, y.bytes, sizeof x.bytes) == 0);
+}
+
+static void check_listeners(const struct check *c)
+{
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        const struct config_service *a = &c->config->services[i];
+        for (size_t j = 0; j < i; j++) {
+            const struct config_service *b = &c->config->services[j];
+            char at[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
+            if (overlap(&a->listen, &b->listen) && !refused(c, DRAFT_SERVICES + i, "listen") &&
+                !refused(c, DRAFT_SERVICES + j, "listen")) {
+                report_add(c->report, CONFIG_ERROR,
+                           "%s: [service %s] listens on %s and [service %s] on %s (%s); give one "
+                           "of them another port",
+                           where(c, DRAFT_SERVICES + i, "listen"), a->name,
+                           addr_text(&a->listen, at), b->name, addr_text(&b->listen, other),
+                           where(c, DRAFT_SERVICES + j, "listen"));
+                break;
+            }
+        }
+    }
+}
+
+static void check_protected_mode(const struct check *c)
+{
+    bool on = c->config->proxy.protected_mode && !refused(c, DRAFT_PROXY, "protected-mode");
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        const struct config_service *s = &c->config->services[i];
+        char at[ADDR_TEXT_MAX];
+        if (!on || s->password == NULL || place_of(&s->listen).loopback) {
+            continue;
+        }
+        report_add(c->report, CONFIG_ERROR,
+                   "%s: [service %s] listens on %s, beyond this machine, with a password of its "
+                   "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
+                   "or set protected-mode = no in [proxy] if only trusted clients reach that "
+                   "address",
+                   where(c, DRAFT_SERVICES + i, "listen"), s->name, addr_text(&s->listen, at));
+    }
+}
+
+static void check_descriptors(const struct check *c, uint64_t limit)
+{
+    uint32_t clients = c->config->proxy.max_clients;
+    uint64_t need = (uint64_t)clients * 2 + FDS_RESERVED;
+    uint64_t most = limit > FDS_RESERVED ? (limit - FDS_RESERVED) / 2 : 0;
+    bool written = origin_of(c, DRAFT_PROXY, "max-clients")->count > 0;
+    if (limit == 0 || need <= limit || refused(c, DRAFT_PROXY, "max-clients")) {
+        return;
+    }
+    char sum[128];
+    (void)snprintf(sum, sizeof sum, "%u x 2 + %u = %llu file descriptors, and the limit is %llu",
+                   clients, FDS_RESERVED, (unsigned long long)need, (unsigned long long)limit);
+    if (most == 0) {
+        report_add(c->report, CONFIG_ERROR,
+                   "%s: max-clients = %u needs %s, too low for a single client; raise it (ulimit "
+                   "-Hn, LimitNOFILE)",
+                   written ? where(c, DRAFT_PROXY, "max-clients") : "proxy", clients, sum);
+    } else if (written) {
+        report_add(c->report, CONFIG_ERROR,
+                   "%s: max-clients = %u needs %s; raise it (ulimit -Hn, LimitNOFILE) or set "
+                   "max-clients to %llu or less",
+                   where(c, DRAFT_PROXY, "max-clients"), clients, sum, (unsigned long long)most);
+    } else {
+        c->config->proxy.max_clients = (uint32_t)most;
+        origin_of(c, DRAFT_PROXY, "max-clients")->note = "lowered to the limit of file descriptors";
+        report_add(c->report, CONFIG_WARNING,
+                   "max-clients lowered from %u to %llu: it needs %s; raise it (ulimit -Hn, "
+                   "LimitNOFILE) or set max-clients",
+                   clients, (unsigned long long)most, sum);
+    }
+}
+
+void config_check(struct config *config, const struct config_input *in, const struct draft *d)
+{
+    struct check c = {config, d->report};
+    check_sentinels(&c, d);
+    for (size_t i = 0; i < config->service_count; i++) {
+        check_credentials(&c, DRAFT_SERVICES + i, config->services[i].user,
+                          config->services[i].password);
+    }
+    check_listeners(&c);
+    check_protected_mode(&c);
+    check_descriptors(&c, in->fd_limit);
+}

@@ -1,0 +1,82 @@
+/* The table of keys, and values as text. Private to config/. */
+#ifndef VEDETTE_CONFIG_CONFIG_KEYS_H
+#define VEDETTE_CONFIG_CONFIG_KEYS_H
+
+#include "config/config.h"
+
+enum config_section { SECTION_PROXY, SECTION_SENTINEL, SECTION_SERVICE };
+#define SECTION_KINDS 3
+
+enum config_type {
+    TYPE_COUNT,
+    TYPE_DURATION,
+    TYPE_SIZE,
+    TYPE_BOOL,
+    TYPE_LEVEL,
+    TYPE_ADDR,
+    TYPE_ADDRS,
+    TYPE_TEXT,
+    TYPE_SECRET,
+    TYPE_SECRET_FILE,
+};
+
+#define KEY_AUTO   1u
+#define KEY_RELOAD 2u
+
+/* A row of config_keys.def. */
+struct config_key {
+    enum config_section section;
+    enum config_type type;
+    const char *name;
+    size_t offset; /* of the field in the struct of its section */
+    const char *def;
+    uint64_t min, max;
+    unsigned flags;
+    const char *help;
+};
+
+/* How many rows there are. */
+enum {
+    CONFIG_KEY_COUNT = 0
+#define KEY(...) +1 /* NOLINT(bugprone-macro-parentheses): a term of the sum */
+#include "config/config_keys.def"
+#undef KEY
+};
+extern const struct config_key config_keys[CONFIG_KEY_COUNT];
+
+/* Longest key and section name: inih cuts a longer one without a word. */
+#define NAME_MAX_LEN 49
+/* Longest value that is shown again; leaves room for its key in a line of a file. */
+#define VALUE_MAX_LEN 180
+
+/* NULL when the section has no such key. */
+const struct config_key *key_find(enum config_section section, struct slice name);
+/* "proxy", "sentinel", "service". */
+const char *section_word(enum config_section section);
+/* Where the key's value lies in the struct of its section. */
+void *key_field(const struct config_key *key, void *section);
+const void *key_field_const(const struct config_key *key, const void *section);
+/* Appends what the key takes: "auto or 1..64", "yes or no". */
+void key_allowed(const struct config_key *key, struct buf *out);
+
+/* A parsed value: addr for addresses, number for numbers, BOOL, LEVEL; text has nothing to parse.
+ */
+struct config_value {
+    uint64_t number;
+    struct addr addr;
+};
+
+/* Parses text as a value of the key. False when it is none; *problem then gets the reason and what
+ * to write instead. */
+bool value_parse(const struct config_key *key, struct slice text, struct config_value *out,
+                 struct buf *problem) NODISCARD;
+/* Writes a value that value_parse gave to its field; addresses of ADDRS are appended. Not for text.
+ */
+void value_store(const struct config_key *key, const struct config_value *value, void *section);
+/* Appends the value of the key's field as it is written in a file. Not for ADDRS and text. */
+void value_format(const struct config_key *key, const void *section, struct buf *out);
+
+/* The candidate most like a mistyped word; NULL when none is near. */
+const char *suggest(struct slice word, const char *const *candidates, size_t count);
+
+#endif

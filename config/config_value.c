@@ -1,0 +1,238 @@
+/* Values as text: parsed within their range, and written as they would stand in a file. */
+#include "config/config_keys.h"
+
+#include <string.h>
+
+struct unit {
+    const char *name;
+    uint64_t factor;
+};
+
+/* Largest first: a value is written in the largest unit that leaves no rest. */
+static const struct unit time_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 1000}, {"ms", 1}};
+static const struct unit size_units[] = {
+    {"g", 1u << 30}, {"m", 1u << 20}, {"k", 1u << 10}, {"", 1}};
+
+static const char *const level_words[] = {"debug", "info", "notice", "warning", "error"};
+_Static_assert(LOG_ERROR == ARRAY_LEN(level_words) - 1, "a word for each level, in their order");
+
+static const struct unit *units_of(const struct config_key *key)
+{
+    _Static_assert(ARRAY_LEN(time_units) == ARRAY_LEN(size_units), "one loop serves both");
+    return key->type == TYPE_DURATION ? time_units : size_units;
+}
+
+static void put_number(const struct config_key *key, uint64_t number, struct buf *out)
+{
+    const struct unit *unit = units_of(key);
+    while (key->type != TYPE_COUNT && number > 0 && number % unit->factor != 0) {
+        unit++;
+    }
+    if (key->type == TYPE_COUNT || number == 0) {
+        buf_printf(out, "%llu", (unsigned long long)number);
+    } else {
+        buf_printf(out, "%llu%s", (unsigned long long)(number / unit->factor), unit->name);
+    }
+}
+
+void key_allowed(const struct config_key *key, struct buf *out)
+{
+    switch (key->type) {
+    case TYPE_COUNT:
+    case TYPE_DURATION:
+    case TYPE_SIZE:
+        buf_append_str(out, (key->flags & KEY_AUTO) != 0 ? "auto or " : "");
+        put_number(key, key->min, out);
+        buf_append_str(out, "..");
+        put_number(key, key->max, out);
+        return;
+    case TYPE_BOOL: buf_append_str(out, "yes or no"); return;
+    case TYPE_LEVEL: buf_append_str(out, "debug, info, notice, warning or error"); return;
+    case TYPE_ADDR:
+    case TYPE_ADDRS: buf_append_str(out, "host:port or [v6]:port"); return;
+    case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
+    case TYPE_SECRET: buf_append_str(out, "text"); return;
+    case TYPE_SECRET_FILE: buf_append_str(out, "a path"); return;
+    }
+    UNREACHABLE("config type");
+}
+
+static bool parse_scaled(const struct config_key *key, struct slice text, uint64_t *out)
+{
+    size_t digits = 0;
+    while (digits < text.n && text.p[digits] >= '0' && text.p[digits] <= '9') {
+        digits++;
+    }
+    struct slice suffix = slice_of(text.p + digits, text.n - digits);
+    int64_t number;
+    if (!slice_to_i64(slice_of(text.p, digits), 0, INT32_MAX, &number)) {
+        return false;
+    }
+    if (number == 0 && suffix.n == 0) {
+        *out = 0;
+        return true;
+    }
+    for (size_t i = 0; i < ARRAY_LEN(time_units); i++) {
+        if (slice_eq_nocase(suffix, units_of(key)[i].name)) {
+            *out = (uint64_t)number * units_of(key)[i].factor; /* < 2^31 * 2^30 */
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_number(const struct config_key *key, struct slice text, uint64_t *out)
+{
+    if ((key->flags & KEY_AUTO) != 0 && slice_eq(text, slice_str("auto"))) {
+        *out = CONFIG_AUTO;
+        return true;
+    }
+    int64_t number = 0;
+    bool good = key->type == TYPE_COUNT ? slice_to_i64(text, 0, UINT32_MAX, &number)
+                                        : parse_scaled(key, text, out);
+    if (good && key->type == TYPE_COUNT) {
+        *out = (uint64_t)number;
+    }
+    return good && *out >= key->min && *out <= key->max;
+}
+
+static bool parse_word(struct slice text, const char *const *words, size_t count, uint64_t *out)
+{
+    for (size_t i = 0; i < count; i++) {
+        if (slice_eq(text, slice_str(words[i]))) {
+            *out = i;
+            return true;
+        }
+    }
+    return false;
+}
+
+static bool parse_addr(const struct config_key *key, struct slice text, struct addr *out,
+                       struct buf *problem)
+{
+    if (slice_starts_with(text, "unix:") || slice_starts_with(text, "/")) {
+        buf_append_str(problem, "only TCP addresses are supported, no Unix sockets; write "
+                                "host:port");
+        return false;
+    }
+    if (text.n > 0 && memchr(text.p, ',', text.n) != NULL) {
+        buf_append_str(problem, key->type == TYPE_ADDRS ? "one address only; repeat it for each"
+                                                        : "one address only");
+        return false;
+    }
+    const char *wrong = addr_parse(text, (uint16_t)key->min, out);
+    if (wrong != NULL) {
+        buf_append_str(problem, wrong);
+        buf_append_str(problem, strstr(wrong, "write") != NULL ? "" : "; write host:port");
+    }
+    return wrong == NULL;
+}
+
+static bool blank(char c)
+{
+    return c == ' ' || c == '\t';
+}
+
+/* Text that is shown again must be text that a line of a file can hold. */
+static bool check_text(const struct config_key *key, struct slice text, struct buf *problem)
+{
+    const char *wrong = NULL;
+    for (size_t i = 0; i < text.n && wrong == NULL; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        bool comment =
+            (c == ';' && i == 0) || ((c == ';' || c == '#') && i > 0 && blank(text.p[i - 1]));
+        if ((c < ' ' && c != '\t') || c == 0x7f) {
+            wrong = "a control character can't be part of it";
+        } else if (comment) {
+            wrong = "' ;' and ' #' can't be part of it; a comment begins with ' ;'";
+        } else if (blank((char)c) && (key->type == TYPE_TEXT || i == 0 || i == text.n - 1)) {
+            wrong = "leave out the space";
+        }
+    }
+    if (wrong == NULL && (text.p[0] == '"' || text.p[0] == '\'')) {
+        wrong = "leave out the quotes; they would be part of it";
+    }
+    buf_append_str(problem, wrong == NULL ? "" : wrong);
+    return wrong == NULL;
+}
+
+bool value_parse(const struct config_key *key, struct slice text, struct config_value *out,
+                 struct buf *problem)
+{
+    static const char *const bool_words[] = {"no", "yes"};
+    bool good = false;
+    if (text.n == 0) {
+        buf_append_str(problem, "it is empty; give it a value or leave it out");
+        return false;
+    }
+    if (text.n > VALUE_MAX_LEN && key->type != TYPE_SECRET) {
+        buf_printf(problem, "it is longer than %d bytes", VALUE_MAX_LEN);
+        return false;
+    }
+    switch (key->type) {
+    case TYPE_COUNT:
+    case TYPE_DURATION:
+    case TYPE_SIZE: good = parse_number(key, text, &out->number); break;
+    case TYPE_BOOL: good = parse_word(text, bool_words, 2, &out->number); break;
+    case TYPE_LEVEL:
+        good = parse_word(text, level_words, ARRAY_LEN(level_words), &out->number);
+        break;
+    case TYPE_ADDR:
+    case TYPE_ADDRS: return parse_addr(key, text, &out->addr, problem);
+    case TYPE_TEXT:
+    case TYPE_SECRET_FILE: return check_text(key, text, problem);
+    case TYPE_SECRET: return true;
+    }
+    if (!good) {
+        buf_append_str(problem, "allowed: ");
+        key_allowed(key, problem);
+    }
+    return good;
+}
+
+void value_store(const struct config_key *key, const struct config_value *value, void *section)
+{
+    void *field = key_field(key, section);
+    switch (key->type) {
+    case TYPE_COUNT: *(uint32_t *)field = (uint32_t)value->number; return;
+    case TYPE_DURATION:
+    case TYPE_SIZE: *(uint64_t *)field = value->number; return;
+    case TYPE_BOOL: *(bool *)field = value->number != 0; return;
+    case TYPE_LEVEL: *(enum log_level *)field = (enum log_level)value->number; return;
+    case TYPE_ADDR: *(struct addr *)field = value->addr; return;
+    case TYPE_ADDRS: {
+        struct config_addrs *list = field;
+        list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
+        list->v[list->count++] = value->addr;
+        return;
+    }
+    case TYPE_TEXT:
+    case TYPE_SECRET:
+    case TYPE_SECRET_FILE: break;
+    }
+    UNREACHABLE("text is not stored here");
+}
+
+void value_format(const struct config_key *key, const void *section, struct buf *out)
+{
+    const void *field = key_field_const(key, section);
+    char text[ADDR_TEXT_MAX];
+    uint64_t number = 0;
+    switch (key->type) {
+    case TYPE_COUNT: number = *(const uint32_t *)field; break;
+    case TYPE_DURATION:
+    case TYPE_SIZE: number = *(const uint64_t *)field; break;
+    case TYPE_BOOL: buf_append_str(out, *(const bool *)field ? "yes" : "no"); return;
+    case TYPE_LEVEL: buf_append_str(out, level_words[*(const enum log_level *)field]); return;
+    case TYPE_ADDR: buf_append_str(out, addr_text(field, text)); return;
+    case TYPE_ADDRS:
+    case TYPE_TEXT:
+    case TYPE_SECRET:
+    case TYPE_SECRET_FILE: UNREACHABLE("lists and text are not formatted here");
+    }
+    if (number == CONFIG_AUTO && (key->flags & KEY_AUTO) != 0) {
+        buf_append_str(out, "auto");
+    } else {
+        put_number(key, number, out);
+    }
+}
