@@ -73,6 +73,26 @@ struct resolve *resolve_start(struct loop *loop, const struct addr *name,
     return r;
 }
 
+const char *resolve_now(const struct addr *name, struct sockaddr_any *out)
+{
+    char port[8];
+    (void)snprintf(port, sizeof port, "%u", (unsigned)name->port);
+    struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE};
+    struct addrinfo *info = NULL;
+    int err = getaddrinfo(name->host, port, &hints, &info);
+    if (err != 0) {
+        return gai_strerror(err);
+    }
+    struct sockaddr_any found[RESOLVE_MAX];
+    size_t count = collect(info, found);
+    freeaddrinfo(info);
+    if (count == 0) {
+        return "the name has no IPv4 or IPv6 address";
+    }
+    *out = found[0];
+    return NULL;
+}
+
 const char *resolve_error(int err)
 {
     return uv_strerror(err);

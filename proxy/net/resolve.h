@@ -15,6 +15,9 @@ struct resolve *resolve_start(struct loop *loop, const struct addr *name,
                               void (*done)(void *owner, int err, const struct sockaddr_any *found,
                                            size_t count),
                               void *owner);
+/* Looks the name up and waits for it; for the start of the process only. NULL on success, else what
+ * is wrong in words. */
+const char *resolve_now(const struct addr *name, struct sockaddr_any *out);
 /* Words for an err of `done`. Never NULL. */
 const char *resolve_error(int err);
 /* done will not come; sets *r to NULL. *r may be NULL. Never inside or after done: the pointer is

@@ -1,0 +1,112 @@
+#include "proxy/acceptor.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <sys/socket.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "proxy/base/log.h"
+#include "proxy/net/listener.h"
+#include "proxy/net/resolve.h"
+#include "proxy/worker.h"
+
+struct endpoint {
+    struct acceptor *acceptor;
+    size_t service;
+    struct listener *listener;
+};
+
+struct acceptor {
+    const struct config *config;
+    struct worker *const *workers;
+    size_t worker_count;
+    struct endpoint *endpoints; /* one a service */
+};
+
+/* The least loaded worker, and in *total what all of them have. */
+static struct worker *choose(const struct acceptor *a, uint64_t *total)
+{
+    struct worker *best = NULL;
+    uint32_t best_load = UINT32_MAX;
+    *total = 0;
+    for (size_t i = 0; i < a->worker_count; i++) {
+        uint32_t load = atomic_load_explicit(&a->workers[i]->load, memory_order_relaxed);
+        *total += load;
+        if (load < best_load) {
+            best_load = load;
+            best = a->workers[i];
+        }
+    }
+    return best;
+}
+
+static void on_accepted(void *owner, int fd)
+{
+    const struct endpoint *e = owner;
+    const struct config *config = e->acceptor->config;
+    uint64_t total;
+    struct worker *worker = choose(e->acceptor, &total);
+    if (total < config->proxy.max_clients) {
+        worker_take_client(worker, e->service, fd);
+        return;
+    }
+    static const char words[] = "-ERR max number of clients reached\r\n";
+    log_limited(LOG_WARNING, "client-refused", "service=%s reason=max-clients limit=%u",
+                config->services[e->service].name, config->proxy.max_clients);
+    (void)send(fd, words, sizeof words - 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* as good as it gets */
+    (void)close(fd);
+}
+
+static bool open_endpoint(struct loop *loop, struct endpoint *e)
+{
+    const struct config_service *service = &e->acceptor->config->services[e->service];
+    char text[ADDR_TEXT_MAX];
+    struct sockaddr_any at;
+    const char *problem = resolve_now(&service->listen, &at);
+    if (problem == NULL) {
+        int err = 0;
+        e->listener = listener_open(loop, &at, on_accepted, e, &err);
+        problem = e->listener == NULL ? strerrordesc_np(-err) : NULL;
+    }
+    if (problem != NULL) {
+        log_error("listen-failed", "service=%s address=%s error=%s", service->name,
+                  addr_text(&service->listen, text), log_quote(slice_str(problem)));
+        return false;
+    }
+    log_notice("listening", "service=%s address=%s", service->name,
+               addr_text(&service->listen, text));
+    return true;
+}
+
+struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
+                               struct worker *const *workers, size_t worker_count)
+{
+    struct acceptor *a = xcalloc(1, sizeof *a);
+    a->config = config;
+    a->workers = workers;
+    a->worker_count = worker_count;
+    a->endpoints = xcalloc(config->service_count, sizeof *a->endpoints);
+    for (size_t i = 0; i < config->service_count; i++) {
+        a->endpoints[i] = (struct endpoint){.acceptor = a, .service = i};
+        if (!open_endpoint(loop, &a->endpoints[i])) {
+            acceptor_close(&a);
+            return NULL;
+        }
+    }
+    return a;
+}
+
+void acceptor_close(struct acceptor **where)
+{
+    struct acceptor *a = *where;
+    if (a == NULL) {
+        return;
+    }
+    *where = NULL;
+    for (size_t i = 0; i < a->config->service_count; i++) {
+        listener_close(&a->endpoints[i].listener);
+    }
+    free(a->endpoints);
+    free(a);
+}

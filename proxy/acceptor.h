@@ -1,0 +1,19 @@
+/* Accepts clients on the main thread and hands each to the worker with the least of them. */
+#ifndef VEDETTE_PROXY_ACCEPTOR_H
+#define VEDETTE_PROXY_ACCEPTOR_H
+
+#include <stdbool.h>
+
+#include "config/config.h"
+#include "proxy/net/loop.h"
+
+struct acceptor;
+struct worker;
+
+/* Opens the listeners of all services. NULL when one can't be had (logged). workers outlives it. */
+struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
+                               struct worker *const *workers, size_t worker_count);
+/* Stops accepting. Sets *a to NULL; it may be. */
+void acceptor_close(struct acceptor **a);
+
+#endif

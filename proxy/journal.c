@@ -1,0 +1,121 @@
+#include "proxy/journal.h"
+
+#include <stdlib.h>
+
+#define RING_MIN 8u
+
+void journal_clear(struct journal *j)
+{
+    chain_clear(&j->bytes);
+    free(j->ring);
+    *j = (struct journal){0};
+}
+
+struct record *journal_at(const struct journal *j, uint32_t i)
+{
+    CHECK(i < j->count);
+    return &j->ring[(j->first + i) & (j->cap - 1)];
+}
+
+static void grow(struct journal *j)
+{
+    uint32_t cap = j->cap > 0 ? j->cap * 2 : RING_MIN;
+    struct record *ring = xcalloc(cap, sizeof *ring);
+    for (uint32_t i = 0; i < j->count; i++) {
+        ring[i] = *journal_at(j, i);
+    }
+    free(j->ring);
+    j->ring = ring;
+    j->cap = cap;
+    j->first = 0;
+}
+
+struct record *journal_begin(struct journal *j, const struct command *command, bool own)
+{
+    CHECK(j->count == 0 || journal_at(j, j->count - 1)->end == j->queued);
+    if (j->count == j->cap) {
+        grow(j);
+    }
+    struct record *r = &j->ring[(j->first + j->count++) & (j->cap - 1)];
+    *r = (struct record){.begin = j->queued, .end = UINT64_MAX, .command = command, .own = own};
+    return r;
+}
+
+void journal_append(struct journal *j, struct block_pool *pool, struct block *block,
+                    struct slice bytes)
+{
+    chain_append(&j->bytes, pool, block, bytes);
+    j->queued += bytes.n;
+}
+
+void journal_end(struct journal *j)
+{
+    CHECK(j->count > 0);
+    struct record *r = journal_at(j, j->count - 1);
+    CHECK(r->end == UINT64_MAX && j->queued > r->begin);
+    r->end = j->queued;
+}
+
+enum record_state journal_state(const struct journal *j, const struct record *r)
+{
+    if (j->sent <= r->begin) {
+        return RECORD_UNSENT;
+    }
+    return j->sent >= r->end ? RECORD_SENT : RECORD_PARTIAL;
+}
+
+void journal_sent(struct journal *j, size_t n)
+{
+    CHECK(n <= journal_unsent(j));
+    j->sent += n;
+}
+
+void journal_answered(struct journal *j)
+{
+    struct record *r = journal_at(j, 0);
+    CHECK(journal_state(j, r) == RECORD_SENT);
+    if (r->end > j->kept) {
+        chain_consume(&j->bytes, r->end - j->kept);
+        j->kept = r->end;
+    }
+    j->first = (j->first + 1) & (j->cap - 1);
+    j->count--;
+}
+
+void journal_keep_first(struct journal *j)
+{
+    struct record first = *journal_at(j, 0);
+    CHECK(journal_state(j, &first) == RECORD_SENT);
+    chain_clear(&j->bytes);
+    j->count = 1;
+    /* What was sent behind it is not to be counted: its answers are not waited for. */
+    j->kept = j->sent = j->queued = first.end;
+}
+
+void journal_forget_sent(struct journal *j)
+{
+    CHECK(j->count <= 1 && j->sent >= j->kept);
+    chain_consume(&j->bytes, j->sent - j->kept);
+    j->kept = j->sent;
+}
+
+bool journal_has(const struct journal *j, const struct record *r)
+{
+    return r->begin >= j->kept;
+}
+
+static uint64_t end_of(const struct journal *j, const struct record *r)
+{
+    return r->end < j->queued ? r->end : j->queued;
+}
+
+size_t journal_bytes(const struct journal *j, const struct record *r)
+{
+    return journal_has(j, r) ? (size_t)(end_of(j, r) - r->begin) : 0;
+}
+
+void journal_copy(const struct journal *j, const struct record *r, char *to)
+{
+    CHECK(journal_has(j, r));
+    chain_peek(&j->bytes, r->begin - j->kept, journal_bytes(j, r), to);
+}

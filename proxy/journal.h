@@ -1,0 +1,70 @@
+/* The journal of a link: the bytes of every request it took until that request is answered, with
+ * three cursors, answered <= sent <= queued. When the link is lost it is the exact truth of what
+ * was never sent, sent in part, and sent whole.
+ *
+ *      answered          sent                queued
+ *         |  record  record | record  record    |
+ *   ------+--------+--------+--+-----+----------+
+ *
+ * Offsets count the bytes of the whole stream since the link began. */
+#ifndef VEDETTE_PROXY_JOURNAL_H
+#define VEDETTE_PROXY_JOURNAL_H
+
+#include "proxy/base/block.h"
+#include "proxy/command.h"
+
+struct record {
+    uint64_t begin, end; /* stream offsets; end == UINT64_MAX while the frame is still arriving */
+    const struct command *command;
+    bool own; /* asked by ourselves: the answer is not the client's */
+};
+
+struct journal {
+    struct chain bytes; /* the stream from `kept` to `queued` */
+    uint64_t kept;      /* offset of the first byte in `bytes` */
+    uint64_t sent, queued;
+    struct record *ring;
+    uint32_t cap, first, count;
+};
+
+/* Where an outstanding request stands. */
+enum record_state {
+    RECORD_UNSENT,  /* not one byte was given to the kernel */
+    RECORD_PARTIAL, /* some bytes, not all: an incomplete frame never executes */
+    RECORD_SENT,    /* every byte: only an answer tells what became of it */
+};
+
+/* Frees everything. A zero-initialised journal is empty. */
+void journal_clear(struct journal *j);
+/* A new request whose bytes follow by journal_append. own: see struct record. */
+struct record *journal_begin(struct journal *j, const struct command *command, bool own);
+/* Bytes of the request begun last. block: where they lie, or NULL. */
+void journal_append(struct journal *j, struct block_pool *pool, struct block *block,
+                    struct slice bytes);
+/* The request begun last is complete. */
+void journal_end(struct journal *j);
+/* The i-th unanswered request, oldest first, i < j->count. */
+struct record *journal_at(const struct journal *j, uint32_t i);
+enum record_state journal_state(const struct journal *j, const struct record *r);
+/* The kernel took n more bytes. */
+void journal_sent(struct journal *j, size_t n);
+/* The oldest request was answered, or its answer is not waited for: drops it and its bytes. It must
+ * have been sent whole. */
+void journal_answered(struct journal *j);
+/* Drops all requests but the oldest, which was sent whole, and their bytes. */
+void journal_keep_first(struct journal *j);
+/* Forgets the bytes already sent of a request that is too large to be kept; it must be the only
+ * one. Such a request can't be sent again. */
+void journal_forget_sent(struct journal *j);
+/* True if all bytes of r that were ever appended are still here. */
+bool journal_has(const struct journal *j, const struct record *r);
+/* How many bytes of r are here, and a copy of them into `to`. */
+size_t journal_bytes(const struct journal *j, const struct record *r);
+void journal_copy(const struct journal *j, const struct record *r, char *to);
+
+static inline uint64_t journal_unsent(const struct journal *j)
+{
+    return j->queued - j->sent;
+}
+
+#endif

@@ -1,0 +1,514 @@
+#include "proxy/link.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+#define LINK_MAGIC   0x11170004u
+#define WRITE_PIECES 64
+
+static const struct transport_events link_events;
+
+const char *link_end_word(enum link_end end)
+{
+    switch (end) {
+    case LINK_END_SESSION: return "session-ended";
+    case LINK_END_CONNECT: return "connect-failed";
+    case LINK_END_GREETING: return "greeting-failed";
+    case LINK_END_PEER: return "server-closed";
+    case LINK_END_PROTOCOL: return "protocol-error";
+    case LINK_END_GENERATION: return "primary-changed";
+    case LINK_END_REFUSED: return "refused";
+    }
+    UNREACHABLE("link end");
+}
+
+static uint64_t now_ms(const struct link *l)
+{
+    return loop_now_ms(l->service->worker->loop);
+}
+
+static struct link *link_of(void *owner)
+{
+    struct link *l = owner;
+    CHECK_MAGIC(l, LINK_MAGIC);
+    return l;
+}
+
+static bool handshaking(const struct link *l)
+{
+    return l->state == LINK_CONNECTING || l->state == LINK_GREETING;
+}
+
+/* Ends the link and lets its session judge what it leaves. */
+static void lost(struct link *l, enum link_end end)
+{
+    if (handshaking(l)) {
+        service_link_failed(l->service);
+        service_hint(l->service, l->generation, HINT_CONNECT_FAILED);
+    }
+    log_debug("link-lost", "service=%s reason=%s outstanding=%u", l->service->config->name,
+              link_end_word(end), l->journal.count);
+    session_link_lost(l->session, end);
+}
+
+static void on_deadline(struct wheel_timer *timer)
+{
+    struct link *l = link_of(CONTAINER_OF(timer, struct link, timer));
+    lost(l, handshaking(l) ? LINK_END_GREETING : LINK_END_GENERATION);
+}
+
+struct link *link_open(struct session *s, enum greeting_step until)
+{
+    struct worker_service *ws = s->service;
+    struct link *l = xcalloc(1, sizeof *l);
+    l->magic = LINK_MAGIC;
+    l->service = ws;
+    l->session = s;
+    l->generation = ws->now->generation;
+    l->bare_from = until;
+    l->reading = true;
+    reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
+    list_append(&ws->links, &l->node);
+    ws->worker->handshakes++;
+    greeting_begin(&l->greeting, &s->profile, ws->config, until);
+    l->transport = transport_connect(ws->worker->loop, &ws->now->primary,
+                                     ws->config->connect_timeout_ms, &link_events, l);
+    return l;
+}
+
+void link_touch(struct link *l)
+{
+    if (!list_on(&l->touched)) {
+        list_append(&l->service->worker->touched_links, &l->touched);
+    }
+}
+
+bool link_sendable(const struct link *l)
+{
+    return l->state == LINK_READY && !l->stalled && !l->frozen && service_serving(l->service);
+}
+
+/* The stream offset up to which bytes may be written now. */
+static uint64_t send_limit(const struct link *l)
+{
+    const struct journal *j = &l->journal;
+    if (l->state != LINK_READY || !service_serving(l->service)) {
+        return j->sent;
+    }
+    if (l->frozen) {
+        /* Only the question that decides about the refusal. */
+        return l->session->tentative.ask_role ? j->queued : j->sent;
+    }
+    if (!l->stalled) {
+        return j->queued;
+    }
+    /* A frame begun is finished; a silent server gets nothing else. */
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct record *r = journal_at(j, i);
+        if (journal_state(j, r) == RECORD_PARTIAL) {
+            return r->end < j->queued ? r->end : j->queued;
+        }
+    }
+    return j->sent;
+}
+
+/* The oldest request was sent whole and may be expected to be answered soon. */
+static bool answer_is_due(const struct link *l)
+{
+    if (l->raw || l->journal.count == 0 || l->state != LINK_READY || l->frozen || !l->reading) {
+        return false;
+    }
+    const struct record *r = journal_at(&l->journal, 0);
+    return !r->command->may_block && journal_state(&l->journal, r) == RECORD_SENT;
+}
+
+static void on_stall_timer(struct wheel_timer *timer)
+{
+    struct link *l = link_of(CONTAINER_OF(timer, struct link, timer));
+    if (!answer_is_due(l) || l->stalled) {
+        return;
+    }
+    uint64_t limit = l->service->config->stall_timeout_ms;
+    uint64_t silent = now_ms(l) - l->progress_ms;
+    if (silent < limit) {
+        loop_arm(l->service->worker->loop, &l->timer, limit - silent, on_stall_timer);
+        return;
+    }
+    l->stalled = true;
+    log_debug("link-stalled", "service=%s outstanding=%u", l->service->config->name,
+              l->journal.count);
+    service_hint(l->service, l->generation, HINT_STALLED);
+}
+
+static void watch_for_stall(struct link *l, bool was_due)
+{
+    if (!answer_is_due(l)) {
+        return;
+    }
+    if (!was_due) {
+        l->progress_ms = now_ms(l);
+    }
+    if (!list_on(&l->timer.node)) {
+        loop_arm(l->service->worker->loop, &l->timer, l->service->config->stall_timeout_ms,
+                 on_stall_timer);
+    }
+}
+
+/* A request too large to be kept is forgotten as it leaves. */
+static void forget_large(struct link *l)
+{
+    struct journal *j = &l->journal;
+    if (l->raw && j->count == 0) {
+        journal_forget_sent(j);
+    } else if (j->count == 1) {
+        const struct record *r = journal_at(j, 0);
+        if (j->queued - r->begin > l->service->config->retain_max && j->sent > r->begin) {
+            journal_forget_sent(j);
+        }
+    }
+}
+
+void link_flush(struct link *l)
+{
+    struct journal *j = &l->journal;
+    uint64_t limit = send_limit(l);
+    bool was_due = answer_is_due(l);
+    while (j->sent < limit) {
+        struct iovec iov[WRITE_PIECES];
+        size_t pieces = chain_iov(&j->bytes, (size_t)(j->sent - j->kept), (size_t)(limit - j->kept),
+                                  iov, WRITE_PIECES);
+        size_t offered = 0;
+        for (size_t i = 0; i < pieces; i++) {
+            offered += iov[i].iov_len;
+        }
+        ssize_t n = transport_write(l->transport, iov, pieces);
+        if (n < 0) {
+            lost(l, LINK_END_PEER);
+            return;
+        }
+        journal_sent(j, (size_t)n);
+        if ((size_t)n < offered) {
+            break;
+        }
+    }
+    forget_large(l);
+    watch_for_stall(l, was_due);
+    if (journal_unsent(j) <= LINK_UNSENT_LOW) {
+        session_link_drained(l->session);
+    }
+}
+
+static void send_greeting(struct link *l)
+{
+    struct buf *out = &l->greeting.out;
+    while (buf_len(out) > 0) {
+        struct iovec iov = {out->data + out->begin, buf_len(out)};
+        ssize_t n = transport_write(l->transport, &iov, 1);
+        if (n < 0) {
+            lost(l, LINK_END_GREETING);
+            return;
+        }
+        if (n == 0) {
+            return;
+        }
+        buf_consume(out, (size_t)n);
+    }
+}
+
+static void on_connected(void *owner, int err)
+{
+    struct link *l = link_of(owner);
+    if (err != 0) {
+        char text[ADDR_TEXT_MAX];
+        log_limited(LOG_INFO, "link-connect-failed", "service=%s primary=%s error=%s",
+                    l->service->config->name, addr_text(&l->service->now->primary_name, text),
+                    log_quote(slice_str(strerrordesc_np(-err))));
+        lost(l, LINK_END_CONNECT);
+        return;
+    }
+    l->state = LINK_GREETING;
+    loop_arm(l->service->worker->loop, &l->timer, GREETING_TIMEOUT_MS, on_deadline);
+    send_greeting(l);
+}
+
+static void ready(struct link *l)
+{
+    l->state = LINK_READY;
+    l->service->worker->handshakes--;
+    loop_disarm(l->service->worker->loop, &l->timer);
+    greeting_clear(&l->greeting);
+    service_link_opened(l->service);
+    session_link_ready(l->session);
+}
+
+static const char noauth_again[] =
+    "NOAUTH The session could not be authenticated again on the new primary";
+
+/* The server refused a part of the profile: no sign that the primary is gone. What the client asked
+ * for is the client's to hear; our own credentials, or a server that turns us away, are the
+ * operator's. */
+static void greeting_refused(struct link *l)
+{
+    struct session *s = l->session;
+    const struct greeting *g = &l->greeting;
+    bool own = g->refused == GREET_ROLE || (g->refused == GREET_AUTH && !s->profile.authenticated);
+    if (own) {
+        log_limited(LOG_ERROR, "link-refused",
+                    "service=%s what=%s error=%s action=\"requests wait; mend it there, or here\"",
+                    l->service->config->name,
+                    g->refused == GREET_AUTH ? "credentials" : "connection",
+                    log_quote(buf_slice(&g->words)));
+        service_link_failed(l->service);
+    } else {
+        s->refused = g->refused;
+        buf_release(&s->refused_words);
+        buf_append(&s->refused_words,
+                   g->refused == GREET_AUTH ? slice_str(noauth_again) : buf_slice(&g->words));
+    }
+    session_link_lost(s, LINK_END_GREETING);
+}
+
+static void greet(struct link *l, struct slice bytes)
+{
+    switch (greeting_feed(&l->greeting, bytes)) {
+    case GREETING_MORE: return;
+    case GREETING_DONE: ready(l); return;
+    case GREETING_REFUSED: greeting_refused(l); return;
+    case GREETING_NOT_PRIMARY:
+        service_hint(l->service, l->generation, HINT_NOT_PRIMARY);
+        lost(l, LINK_END_GREETING);
+        return;
+    case GREETING_BROKEN: lost(l, LINK_END_GREETING); return;
+    }
+}
+
+/* What the next reply answers may have been executed by a node that was primary no longer. */
+static bool must_keep_back(const struct link *l)
+{
+    if (l->scan.length > 0 || l->state != LINK_READY || !service_distrusts_answers(l->service)) {
+        return false;
+    }
+    return l->raw ||
+           (l->journal.count > 0 && !command_repeatable(journal_at(&l->journal, 0)->command));
+}
+
+/* An answer that nobody asked for would shift all that follow. */
+static bool unexpected(const struct link *l)
+{
+    const struct journal *j = &l->journal;
+    if (l->scan.type == '>') {
+        return false;
+    }
+    uint32_t next = l->session->tentative.active ? l->session->tentative.answered : 0;
+    return next >= j->count || journal_state(j, journal_at(j, next)) == RECORD_UNSENT;
+}
+
+/* Frames replies in bytes, which begin with the l->scan.length bytes looked at already (none of
+ * them when streaming). Returns how many were handed on. */
+static size_t take_replies(struct link *l, struct block *block, struct slice bytes)
+{
+    size_t done = 0;
+    size_t seen = l->streaming ? 0 : (size_t)l->scan.length;
+    while (done + seen < bytes.n && l->state != LINK_CLOSED && l->reading) {
+        if (must_keep_back(l)) {
+            link_set_reading(l, false);
+            break;
+        }
+        size_t used;
+        struct slice rest = slice_of(bytes.p + done + seen, bytes.n - done - seen);
+        enum scan_result result = reply_scan_feed(&l->scan, rest, &used);
+        if (result == SCAN_ERROR || (l->scan.type != 0 && unexpected(l))) {
+            lost(l, LINK_END_PROTOCOL);
+            return bytes.n;
+        }
+        struct slice reply = slice_of(bytes.p + done, seen + used);
+        char type = l->scan.type;
+        if (result == SCAN_MORE && !l->streaming &&
+            (l->scan.length <= REPLY_BUFFER_MAX || type == 0)) {
+            break;
+        }
+        if (result == SCAN_MORE && !l->streaming) {
+            tentative_give_up(l->session);
+        }
+        bool streamed = l->streaming || result == SCAN_MORE;
+        l->streaming = result == SCAN_MORE;
+        if (result == SCAN_DONE) {
+            reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
+        }
+        done += reply.n;
+        seen = 0;
+        if (streamed) {
+            session_reply_part(l->session, block, reply, type, result == SCAN_DONE);
+        } else {
+            session_reply(l->session, block, reply, type);
+        }
+    }
+    return done;
+}
+
+static size_t take_bytes(struct link *l, struct block *block, struct slice bytes)
+{
+    if (!l->raw) {
+        return take_replies(l, block, bytes);
+    }
+    if (must_keep_back(l)) {
+        link_set_reading(l, false);
+        return 0;
+    }
+    session_raw_bytes(l->session, block, bytes);
+    return bytes.n;
+}
+
+/* Reads into the link's own buffer where an incomplete reply lies, else into the worker's block. */
+static ssize_t read_replies(struct link *l)
+{
+    struct worker *w = l->service->worker;
+    if (buf_len(&l->in) > 0) {
+        char *at = buf_reserve(&l->in, READ_CHUNK);
+        ssize_t n = transport_read(l->transport, at, READ_CHUNK);
+        if (n > 0) {
+            buf_commit(&l->in, (size_t)n);
+            link_resume(l);
+        }
+        return n;
+    }
+    char *at;
+    ssize_t n = worker_read(w, l->transport, &at);
+    if (n > 0) {
+        struct slice bytes = slice_of(at, (size_t)n);
+        size_t done = take_bytes(l, w->read_block, bytes);
+        if (l->state != LINK_CLOSED && done < bytes.n) {
+            buf_append(&l->in, slice_of(bytes.p + done, bytes.n - done));
+        }
+        worker_read_done(w, (size_t)n);
+    }
+    return n;
+}
+
+static void on_readable(void *owner)
+{
+    struct link *l = link_of(owner);
+    if (handshaking(l)) {
+        char chunk[4096];
+        ssize_t n = transport_read(l->transport, chunk, sizeof chunk);
+        if (n > 0) {
+            greet(l, slice_of(chunk, (size_t)n));
+        } else if (n != -EAGAIN) {
+            lost(l, LINK_END_GREETING);
+        }
+        return;
+    }
+    ssize_t n = read_replies(l);
+    if (l->state == LINK_CLOSED || n == -EAGAIN) {
+        return;
+    }
+    if (n <= 0) {
+        lost(l, LINK_END_PEER);
+        return;
+    }
+    l->progress_ms = now_ms(l);
+    if (l->stalled) {
+        l->stalled = false;
+        link_touch(l);
+    }
+    if (l->journal.count > 0) {
+        link_touch(l); /* the next request's clock may have to be started */
+    }
+    session_pump(l->session);
+}
+
+static void on_writable(void *owner)
+{
+    struct link *l = link_of(owner);
+    if (l->state == LINK_GREETING) {
+        send_greeting(l);
+    } else {
+        link_touch(l);
+    }
+}
+
+/* Reading is off for the client's sake or for the hold's: a server that has gone meanwhile is found
+ * when reading resumes, so that what it sent before is not lost. */
+static void on_hangup(void *owner)
+{
+    (void)link_of(owner);
+}
+
+static const struct transport_events link_events = {on_connected, on_readable, on_writable,
+                                                    on_hangup};
+
+void link_set_reading(struct link *l, bool on)
+{
+    if (l->reading != on && l->state != LINK_CLOSED) {
+        l->reading = on;
+        if (l->state != LINK_CONNECTING) {
+            transport_set_reading(l->transport, on);
+        }
+        if (on) {
+            l->progress_ms = now_ms(l);
+            link_touch(l);
+        }
+    }
+}
+
+void link_resume(struct link *l)
+{
+    if (buf_len(&l->in) > 0 && l->reading && l->state != LINK_CLOSED) {
+        size_t done = take_bytes(l, NULL, buf_slice(&l->in));
+        if (l->state == LINK_CLOSED) {
+            return;
+        }
+        buf_consume(&l->in, done);
+        if (buf_len(&l->in) == 0) {
+            buf_release(&l->in);
+        }
+    }
+}
+
+void link_retire(struct link *l)
+{
+    CHECK(l->state == LINK_READY && l->streaming && l->journal.count == 1);
+    l->state = LINK_RETIRING;
+    loop_arm(l->service->worker->loop, &l->timer, RETIRING_MAX_MS, on_deadline);
+}
+
+void link_close(struct link **where, enum link_end end)
+{
+    struct link *l = *where;
+    if (l == NULL) {
+        return;
+    }
+    CHECK_MAGIC(l, LINK_MAGIC);
+    CHECK(l->state != LINK_CLOSED);
+    *where = NULL;
+    struct worker *w = l->service->worker;
+    if (handshaking(l)) {
+        w->handshakes--;
+    }
+    log_debug("link-closed", "service=%s reason=%s", l->service->config->name, link_end_word(end));
+    l->state = LINK_CLOSED;
+    l->session = NULL;
+    transport_close(&l->transport);
+    loop_disarm(w->loop, &l->timer);
+    list_remove(&l->node);
+    list_remove(&l->touched);
+    list_append(&w->dead_links, &l->touched);
+}
+
+void link_free(struct link *l)
+{
+    CHECK_MAGIC(l, LINK_MAGIC);
+    CHECK(l->state == LINK_CLOSED);
+    list_remove(&l->touched);
+    greeting_clear(&l->greeting);
+    journal_clear(&l->journal);
+    buf_release(&l->in);
+    l->magic = 0;
+    free(l);
+}

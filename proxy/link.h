@@ -1,0 +1,85 @@
+/* A link: one connection to a primary, serving one session. It greets, sends what its journal
+ * holds, frames the answers and hands them to its session.
+ *
+ *   CONNECTING -> GREETING -> READY -> RETIRING -> CLOSED
+ */
+#ifndef VEDETTE_PROXY_LINK_H
+#define VEDETTE_PROXY_LINK_H
+
+#include "proxy/base/list.h"
+#include "proxy/journal.h"
+#include "proxy/net/transport.h"
+#include "proxy/profile.h"
+#include "proxy/resp/scan.h"
+
+struct session;
+struct worker_service;
+
+enum link_state {
+    LINK_CONNECTING,
+    LINK_GREETING,
+    LINK_READY,
+    LINK_RETIRING, /* of an older generation: only the reply it has begun is still taken */
+    LINK_CLOSED,   /* freed at the end of the turn */
+};
+
+/* Why a link ended: the word in logs. */
+enum link_end {
+    LINK_END_SESSION,    /* its session has no more use for it */
+    LINK_END_CONNECT,    /* the connection could not be made */
+    LINK_END_GREETING,   /* the greeting failed or took too long */
+    LINK_END_PEER,       /* the server closed or reset it */
+    LINK_END_PROTOCOL,   /* the server sent what is not RESP, or an answer nobody asked for */
+    LINK_END_GENERATION, /* another node is the primary now */
+    LINK_END_REFUSED,    /* cut in a request that waits for another try */
+};
+const char *link_end_word(enum link_end end);
+
+struct link {
+    uint32_t magic;
+    enum link_state state;
+    struct list_node node;    /* on its service's list of links */
+    struct list_node touched; /* on the worker's list of links to flush, or of the dead */
+    struct worker_service *service;
+    struct session *session; /* never NULL before CLOSED */
+    uint64_t generation;
+    struct transport *transport;
+    struct greeting greeting;
+    enum greeting_step bare_from; /* greeting steps from here on were left out; GREET_STEPS: none */
+    struct journal journal;
+    struct buf in; /* an incomplete reply, or replies kept back */
+    struct reply_scan scan;
+    bool streaming; /* the reply being framed was begun to the client */
+    bool raw;       /* bytes pass unframed in both directions */
+    bool frozen;    /* nothing more is sent: a refusal is being judged */
+    bool stalled;   /* the oldest request waits for its first byte for too long */
+    bool reading;
+    bool proven;              /* it has answered a request */
+    struct wheel_timer timer; /* greeting deadline, stall rule, or end of retirement */
+    uint64_t progress_ms;     /* when the last byte was read, or the oldest request was sent */
+};
+
+/* Opens a link for s to its service's primary; the session hears session_link_ready or
+ * session_link_lost in a later turn. until: see greeting_begin. */
+struct link *link_open(struct session *s, enum greeting_step until);
+/* Sends what may be sent; called once per turn for touched links. */
+void link_flush(struct link *l);
+/* Asks for a link_flush at the end of this turn. */
+void link_touch(struct link *l);
+/* True if a request appended now would be sent. */
+bool link_sendable(const struct link *l);
+/* Back-pressure from the client, and the end of a hold: reading goes on (with what was kept back).
+ */
+void link_set_reading(struct link *l, bool on);
+/* Frames and hands on replies kept back while answers were not to be trusted. */
+void link_resume(struct link *l);
+/* Only the reply already begun to the client is still waited for, at most RETIRING_MAX_MS. The
+ * journal keeps that one request. */
+void link_retire(struct link *l);
+/* Ends it at once, without a word to the session; *where is NULL afterwards (it may be). The memory
+ * lives until the end of the turn. */
+void link_close(struct link **where, enum link_end end);
+/* Frees a closed link; the worker's business at the end of a turn. */
+void link_free(struct link *l);
+
+#endif

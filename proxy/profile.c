@@ -1,0 +1,207 @@
+#include "proxy/profile.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#include "proxy/resp/emit.h"
+
+#define GREETING_ANSWER_MAX   65536u /* HELLO lists the modules, ROLE the replicas */
+#define GREETING_ELEMENTS_MAX 4096u
+
+void profile_init(struct profile *p)
+{
+    *p = (struct profile){.resp = 2};
+}
+
+void profile_clear(struct profile *p)
+{
+    buf_wipe(&p->user);
+    buf_wipe(&p->password);
+    buf_release(&p->name);
+    profile_init(p);
+}
+
+static void set(struct buf *b, struct slice bytes)
+{
+    buf_wipe(b);
+    buf_append(b, bytes);
+}
+
+void profile_copy(struct profile *to, const struct profile *from)
+{
+    set(&to->user, buf_slice(&from->user));
+    set(&to->password, buf_slice(&from->password));
+    set(&to->name, buf_slice(&from->name));
+    to->authenticated = from->authenticated;
+    to->database = from->database;
+    to->resp = from->resp;
+}
+
+static void set_credentials(struct profile *p, struct slice user, struct slice password)
+{
+    p->authenticated = true;
+    set(&p->user, user);
+    set(&p->password, password);
+}
+
+/* HELLO [2|3 [AUTH user password] [SETNAME name]], options in any order (Redis 7.0 helloCommand).
+ */
+static bool apply_hello(struct profile *p, const struct args *args)
+{
+    if (args->count == 1) {
+        return true;
+    }
+    int64_t version;
+    if (args->count > args->kept || !slice_to_i64(args->v[1], 2, 3, &version)) {
+        return false;
+    }
+    const struct slice *user = NULL, *name = NULL;
+    for (uint32_t i = 2; i < args->kept;) {
+        if (slice_eq_nocase(args->v[i], "AUTH") && i + 2 < args->kept) {
+            user = &args->v[i + 1];
+            i += 3;
+        } else if (slice_eq_nocase(args->v[i], "SETNAME") && i + 1 < args->kept) {
+            name = &args->v[i + 1];
+            i += 2;
+        } else {
+            return false;
+        }
+    }
+    p->resp = (int)version;
+    if (user != NULL) {
+        set_credentials(p, user[0], user[1]);
+    }
+    if (name != NULL) {
+        set(&p->name, *name);
+    }
+    return true;
+}
+
+bool profile_apply(struct profile *p, const struct command *command, const struct args *args)
+{
+    if (command->cls == COMMAND_HELLO) {
+        return apply_hello(p, args);
+    }
+    if (command->cls == COMMAND_AUTH && args->count == 2) {
+        set_credentials(p, slice_str(""), args->v[1]);
+        return true;
+    }
+    if (command->cls == COMMAND_AUTH && args->count == 3) {
+        set_credentials(p, args->v[1], args->v[2]);
+        return true;
+    }
+    if (command->cls == COMMAND_SETNAME && args->count == 3) {
+        set(&p->name, args->v[2]);
+        return true;
+    }
+    return command->cls == COMMAND_SELECT && args->count == 2 &&
+           slice_to_i64(args->v[1], 0, INT32_MAX, &p->database);
+}
+
+static void add_step(struct greeting *g, enum greeting_step step, const struct slice *argv,
+                     size_t argc)
+{
+    g->steps[g->count++] = (uint8_t)step;
+    emit_command(&g->out, argv, argc);
+}
+
+static void add_auth(struct greeting *g, struct slice user, struct slice password)
+{
+    struct slice argv[3] = {slice_str("AUTH"), user, password};
+    if (user.n == 0) {
+        argv[1] = password;
+    }
+    add_step(g, GREET_AUTH, argv, user.n > 0 ? 3 : 2);
+}
+
+void greeting_begin(struct greeting *g, const struct profile *p,
+                    const struct config_service *service, enum greeting_step until)
+{
+    greeting_clear(g);
+    reply_scan_reset(&g->scan, GREETING_ELEMENTS_MAX);
+    if (p->authenticated && until > GREET_AUTH) {
+        add_auth(g, buf_slice(&p->user), buf_slice(&p->password));
+    } else if (service->password != NULL) {
+        add_auth(g, service->user != NULL ? slice_str(service->user) : slice_str(""),
+                 slice_str(service->password));
+    }
+    if (p->resp == 3 && until > GREET_HELLO) {
+        add_step(g, GREET_HELLO, (struct slice[]){slice_str("HELLO"), slice_str("3")}, 2);
+    }
+    if (buf_len(&p->name) > 0 && until > GREET_NAME) {
+        add_step(g, GREET_NAME,
+                 (struct slice[]){slice_str("CLIENT"), slice_str("SETNAME"), buf_slice(&p->name)},
+                 3);
+    }
+    char number[24];
+    if (p->database != 0 && until > GREET_SELECT) {
+        (void)snprintf(number, sizeof number, "%lld", (long long)p->database);
+        add_step(g, GREET_SELECT, (struct slice[]){slice_str("SELECT"), slice_str(number)}, 2);
+    }
+    add_step(g, GREET_ROLE, (struct slice[]){slice_str("ROLE")}, 1);
+}
+
+static bool role_is_other_than_master(struct slice reply)
+{
+    return reply.p[0] == '*' &&
+           memmem(reply.p, reply.n < 32 ? reply.n : 32, "$6\r\nmaster", 10) == NULL;
+}
+
+/* What a server says unasked before it closes: too many clients, protected mode. */
+static bool turned_away(struct slice reply)
+{
+    return slice_starts_with(reply, "-ERR max number of clients") ||
+           slice_starts_with(reply, "-DENIED");
+}
+
+/* A server that will not tell its role is no reason to stay away; a name it does not like neither.
+ */
+static bool tolerable(enum greeting_step step, struct slice reply)
+{
+    return !turned_away(reply) && (step == GREET_ROLE || step == GREET_NAME);
+}
+
+static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
+{
+    if (g->scan.type == '>') {
+        return GREETING_MORE; /* a push is nobody's answer */
+    }
+    enum greeting_step step = (enum greeting_step)g->steps[g->answered++];
+    if (step == GREET_ROLE && role_is_other_than_master(reply)) {
+        return GREETING_NOT_PRIMARY;
+    }
+    if (reply.p[0] == '-' && !tolerable(step, reply)) {
+        g->refused = turned_away(reply) ? GREET_ROLE : step;
+        buf_append(&g->words, slice_of(reply.p + 1, reply.n - 3));
+        return GREETING_REFUSED;
+    }
+    return g->answered == g->count ? GREETING_DONE : GREETING_MORE;
+}
+
+enum greeting_result greeting_feed(struct greeting *g, struct slice bytes)
+{
+    buf_append(&g->in, bytes);
+    enum greeting_result result = GREETING_MORE;
+    while (result == GREETING_MORE && buf_len(&g->in) > g->scan.length) {
+        struct slice in = buf_slice(&g->in);
+        size_t seen = (size_t)g->scan.length, used;
+        switch (reply_scan_feed(&g->scan, slice_of(in.p + seen, in.n - seen), &used)) {
+        case SCAN_MORE: return in.n > GREETING_ANSWER_MAX ? GREETING_BROKEN : GREETING_MORE;
+        case SCAN_ERROR: return GREETING_BROKEN;
+        case SCAN_DONE: break;
+        }
+        size_t length = (size_t)g->scan.length;
+        result = judge_answer(g, slice_of(in.p, length));
+        buf_consume(&g->in, length);
+        reply_scan_reset(&g->scan, GREETING_ELEMENTS_MAX);
+    }
+    return result;
+}
+
+void greeting_clear(struct greeting *g)
+{
+    buf_wipe(&g->out);
+    buf_release(&g->in);
+    buf_release(&g->words);
+    *g = (struct greeting){0};
+}

@@ -1,0 +1,59 @@
+/* What makes two sessions interchangeable upstream, and the greeting that gives a fresh link that
+ * profile: AUTH, HELLO, CLIENT SETNAME, SELECT, ROLE. */
+#ifndef VEDETTE_PROXY_PROFILE_H
+#define VEDETTE_PROXY_PROFILE_H
+
+#include "config/config.h"
+#include "proxy/base/buf.h"
+#include "proxy/command.h"
+#include "proxy/resp/args.h"
+#include "proxy/resp/scan.h"
+
+struct profile {
+    bool authenticated;        /* user and password are the client's own */
+    struct buf user, password; /* user may be empty: the default one */
+    struct buf name;
+    int64_t database;
+    int resp; /* 2 or 3 */
+};
+
+void profile_init(struct profile *p);
+/* Wipes the secrets. */
+void profile_clear(struct profile *p);
+void profile_copy(struct profile *to, const struct profile *from);
+/* What p becomes if the server accepts this AUTH, HELLO, SELECT or CLIENT SETNAME. False when the
+ * arguments are of no form we know (the server will most likely refuse them): p is then untouched.
+ */
+bool profile_apply(struct profile *p, const struct command *command, const struct args *args);
+
+enum greeting_step { GREET_AUTH, GREET_HELLO, GREET_NAME, GREET_SELECT, GREET_ROLE, GREET_STEPS };
+
+enum greeting_result {
+    GREETING_MORE,        /* answers are still missing */
+    GREETING_DONE,        /* the link has the profile and leads to a primary */
+    GREETING_REFUSED,     /* the server refused a part of the profile: see refused and words */
+    GREETING_NOT_PRIMARY, /* ROLE says something other than master */
+    GREETING_BROKEN,      /* not RESP, or an answer too large */
+};
+
+struct greeting {
+    struct buf out; /* bytes still to be sent */
+    struct buf in;  /* an incomplete answer */
+    struct reply_scan scan;
+    uint8_t steps[GREET_STEPS];
+    uint8_t count, answered;
+    enum greeting_step refused; /* with GREETING_REFUSED; GREET_ROLE: the server turned us away */
+    struct buf words;           /* its error text, without '-' and CR LF */
+};
+
+/* Writes the greeting for p into g->out. Where p has no credentials of its own, those of the
+ * service are used. Steps from `until` on are left out, but never ROLE: GREET_STEPS for the whole.
+ */
+void greeting_begin(struct greeting *g, const struct profile *p,
+                    const struct config_service *service, enum greeting_step until);
+/* Takes the bytes the server answered. A ROLE that is refused (NOPERM, NOAUTH, BUSY: Redis 7.0
+ * answers these before it runs) is no opinion, not a failure. */
+enum greeting_result greeting_feed(struct greeting *g, struct slice bytes);
+void greeting_clear(struct greeting *g);
+
+#endif

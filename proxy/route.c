@@ -1,0 +1,51 @@
+#include "proxy/route.h"
+
+#include "proxy/base/limits.h"
+
+static bool changes_profile(enum command_class cls)
+{
+    return cls == COMMAND_AUTH || cls == COMMAND_HELLO || cls == COMMAND_SELECT ||
+           cls == COMMAND_SETNAME;
+}
+
+/* The command that can mend the refused part of the profile. */
+static bool mends(enum greeting_step refused, enum command_class cls)
+{
+    return (refused == GREET_SELECT && cls == COMMAND_SELECT) || cls == COMMAND_HELLO ||
+           cls == COMMAND_AUTH;
+}
+
+static bool is_local(const struct route_input *in)
+{
+    enum command_class cls = in->command->cls;
+    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || in->multi_lost) {
+        return true;
+    }
+    return (in->watch_lost && cls == COMMAND_MULTI) ||
+           (in->refused != GREET_STEPS && !mends(in->refused, cls));
+}
+
+/* Nothing may be in flight before it: its answer is our own, or it changes what the link is. */
+static bool needs_quiet(const struct route_input *in, bool local)
+{
+    enum command_class cls = in->command->cls;
+    return local || changes_profile(cls) || cls == COMMAND_RAW || in->scout;
+}
+
+enum route route_decide(const struct route_input *in)
+{
+    bool local = is_local(in);
+    if (in->asking || in->judging || in->full || in->outstanding >= SESSION_OUTSTANDING_MAX ||
+        (in->outstanding > 0 && needs_quiet(in, local))) {
+        return ROUTE_DRAIN;
+    }
+    if (local) {
+        return ROUTE_LOCAL;
+    }
+    /* A bare link is of no use to a session whose profile is whole again. */
+    bool usable = in->link_open && in->bare == (in->refused != GREET_STEPS);
+    if (!in->serving || (usable && !in->link_ready)) {
+        return ROUTE_PARK;
+    }
+    return usable ? ROUTE_LINK : ROUTE_OPEN;
+}

@@ -1,0 +1,198 @@
+#include "proxy/server.h"
+
+#include <sched.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/acceptor.h"
+#include "proxy/base/log.h"
+#include "proxy/worker.h"
+
+#define SERVER_MAGIC 0x5e4e0007u
+
+struct server {
+    uint32_t magic;
+    const struct config *config;
+    struct loop *loop;
+    struct watcher *watcher;
+    struct acceptor *acceptor;
+    struct worker **workers;
+    size_t worker_count, workers_ended;
+    struct wheel_timer drain_delay;
+    unsigned stop_signals;
+};
+
+struct hint_mail {
+    struct mail mail;
+    size_t service;
+    uint64_t generation;
+    enum hint hint;
+};
+
+struct report_mail {
+    struct mail mail;
+    size_t service;
+    uint64_t generation;
+    struct switch_report report;
+};
+
+static struct server *server_of(void *owner)
+{
+    struct server *s = owner;
+    CHECK_MAGIC(s, SERVER_MAGIC);
+    return s;
+}
+
+static void publish(void *owner, struct topology *topology)
+{
+    struct server *s = server_of(owner);
+    for (size_t i = 0; i < s->worker_count; i++) {
+        worker_take_topology(s->workers[i], topology_ref(topology));
+    }
+    topology_unref(&topology);
+}
+
+static void deliver_hint(struct mail *mail, void *owner)
+{
+    struct hint_mail *m = CONTAINER_OF(mail, struct hint_mail, mail);
+    struct server *s = server_of(owner);
+    if (s->watcher != NULL) {
+        watcher_hint(s->watcher, m->service, m->generation, m->hint);
+    }
+    free(m);
+}
+
+void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint)
+{
+    struct hint_mail *m = xcalloc(1, sizeof *m);
+    *m = (struct hint_mail){.mail = {.deliver = deliver_hint},
+                            .service = service,
+                            .generation = generation,
+                            .hint = hint};
+    loop_post(s->loop, &m->mail);
+}
+
+static void deliver_report(struct mail *mail, void *owner)
+{
+    struct report_mail *m = CONTAINER_OF(mail, struct report_mail, mail);
+    const struct server *s = server_of(owner);
+    log_notice("requests-released",
+               "service=%s generation=%llu waited=%llu sent-again=%llu in-doubt=%llu "
+               "sessions-closed=%llu longest-wait-ms=%llu",
+               s->config->services[m->service].name, (unsigned long long)m->generation,
+               (unsigned long long)m->report.waited, (unsigned long long)m->report.resent,
+               (unsigned long long)m->report.in_doubt, (unsigned long long)m->report.closed,
+               (unsigned long long)m->report.longest_ms);
+    free(m);
+}
+
+void server_report(struct server *s, size_t service, uint64_t generation,
+                   const struct switch_report *report)
+{
+    struct report_mail *m = xcalloc(1, sizeof *m);
+    *m = (struct report_mail){.mail = {.deliver = deliver_report},
+                              .service = service,
+                              .generation = generation,
+                              .report = *report};
+    loop_post(s->loop, &m->mail);
+}
+
+static void deliver_ended(struct mail *mail, void *owner)
+{
+    struct server *s = server_of(owner);
+    free(mail);
+    if (++s->workers_ended == s->worker_count) {
+        loop_stop(s->loop);
+    }
+}
+
+void server_worker_ended(struct server *s)
+{
+    struct mail *mail = xcalloc(1, sizeof *mail);
+    mail->deliver = deliver_ended;
+    loop_post(s->loop, mail);
+}
+
+static void drain(struct server *s, uint64_t timeout_ms)
+{
+    acceptor_close(&s->acceptor);
+    for (size_t i = 0; i < s->worker_count; i++) {
+        worker_drain(s->workers[i], timeout_ms);
+    }
+}
+
+static void on_delay_over(struct wheel_timer *timer)
+{
+    struct server *s = CONTAINER_OF(timer, struct server, drain_delay);
+    drain(s, s->config->proxy.drain_timeout_ms);
+}
+
+static void on_stop_signal(void *owner, int signum)
+{
+    struct server *s = server_of(owner);
+    const char *name = signum == SIGTERM ? "SIGTERM" : "SIGINT";
+    if (s->stop_signals++ == 0) {
+        log_notice("drain", "signal=%s delay-ms=%llu timeout-ms=%llu", name,
+                   (unsigned long long)s->config->proxy.drain_delay_ms,
+                   (unsigned long long)s->config->proxy.drain_timeout_ms);
+        loop_arm(s->loop, &s->drain_delay, s->config->proxy.drain_delay_ms, on_delay_over);
+        return;
+    }
+    log_notice("stop-at-once", "signal=%s", name);
+    loop_disarm(s->loop, &s->drain_delay);
+    drain(s, 0);
+}
+
+static size_t worker_count(const struct config *config)
+{
+    if (config->proxy.workers != CONFIG_AUTO) {
+        return config->proxy.workers;
+    }
+    cpu_set_t cpus;
+    if (sched_getaffinity(0, sizeof cpus, &cpus) != 0) {
+        return 1;
+    }
+    int n = CPU_COUNT(&cpus);
+    return n > 0 ? (size_t)n : 1;
+}
+
+static void start(struct server *s)
+{
+    s->loop = loop_new(s, NULL);
+    s->worker_count = worker_count(s->config);
+    s->workers = xcalloc(s->worker_count, sizeof(struct worker *));
+    for (size_t i = 0; i < s->worker_count; i++) {
+        s->workers[i] = worker_start(s, s->config, (unsigned)i);
+    }
+    s->acceptor = acceptor_open(s->loop, s->config, s->workers, s->worker_count);
+}
+
+int server_run(const struct config *config)
+{
+    struct server s = {.magic = SERVER_MAGIC, .config = config};
+    /* A client that is gone is an error of a write, not the end of the process. */
+    CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
+    start(&s);
+    bool listening = s.acceptor != NULL;
+    if (listening) {
+        loop_watch_signal(s.loop, SIGTERM, on_stop_signal);
+        loop_watch_signal(s.loop, SIGINT, on_stop_signal);
+        s.watcher = watcher_start(s.loop, config, publish, &s);
+        log_notice("started", "version=%s workers=%zu services=%zu pid=%d", VEDETTE_VERSION,
+                   s.worker_count, config->service_count, (int)getpid());
+    } else {
+        drain(&s, 0);
+    }
+    loop_run(s.loop);
+    watcher_stop(&s.watcher);
+    for (size_t i = 0; i < s.worker_count; i++) {
+        worker_join(&s.workers[i]);
+    }
+    free(s.workers);
+    loop_free(&s.loop);
+    if (listening) {
+        log_notice("stopped", "exit=%d", 0);
+    }
+    return listening ? 0 : 1;
+}

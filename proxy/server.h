@@ -1,0 +1,20 @@
+/* The process: main thread's loop, watcher, listeners, workers, signals. */
+#ifndef VEDETTE_PROXY_SERVER_H
+#define VEDETTE_PROXY_SERVER_H
+
+#include "config/config.h"
+#include "proxy/service.h"
+
+struct server;
+
+/* Serves until it is told to stop. Returns the exit code: 0 after a clean stop, 1 when it could not
+ * start (the reason is logged). config is const until it returns. */
+int server_run(const struct config *config);
+
+/* From workers, any thread. */
+void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint);
+void server_report(struct server *s, size_t service, uint64_t generation,
+                   const struct switch_report *report);
+void server_worker_ended(struct server *s);
+
+#endif

@@ -1,0 +1,203 @@
+#include "proxy/service.h"
+
+#include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/server.h"
+#include "proxy/worker.h"
+
+#define HINT_INTERVAL_MS 10u
+
+static uint64_t now_ms(const struct worker_service *ws)
+{
+    return loop_now_ms(ws->worker->loop);
+}
+
+bool service_may_open(const struct worker_service *ws)
+{
+    return service_serving(ws) && ws->worker->handshakes < HANDSHAKES_MAX &&
+           now_ms(ws) >= ws->retry_at_ms;
+}
+
+bool service_distrusts_answers(const struct worker_service *ws)
+{
+    return ws->now->state == SERVICE_HOLDING &&
+           now_ms(ws) >= ws->now->state_since_ms + ws->config->hold_grace_ms;
+}
+
+static void on_retry(struct wheel_timer *timer)
+{
+    (void)timer; /* the flush phase of this turn releases who waits */
+}
+
+void service_link_failed(struct worker_service *ws)
+{
+    uint64_t delay = ws->retry_delay_ms;
+    delay = delay == 0 ? RECONNECT_MIN_MS
+                       : (delay * 2 < RECONNECT_MAX_MS ? delay * 2 : RECONNECT_MAX_MS);
+    if (now_ms(ws) < ws->retry_at_ms) {
+        return; /* one of many attempts that were under way together */
+    }
+    ws->retry_delay_ms = delay;
+    /* Jitter: workers and proxies should not come in step. */
+    uint64_t jitter = (now_ms(ws) * 2654435761u + ws->worker->index * 40503u) % (delay / 4 + 1);
+    ws->retry_at_ms = now_ms(ws) + delay + jitter;
+    loop_arm(ws->worker->loop, &ws->worker->retry_timer, delay + jitter, on_retry);
+}
+
+void service_link_opened(struct worker_service *ws)
+{
+    ws->retry_delay_ms = 0;
+}
+
+void service_wait(struct worker_service *ws, struct session *s)
+{
+    if (!list_on(&s->waiting)) {
+        list_append(&ws->waiting, &s->waiting);
+    }
+}
+
+void service_unwait(struct worker_service *ws, struct session *s)
+{
+    list_remove(&s->waiting);
+    s->scout = false;
+    if (ws->scout == s) {
+        ws->scout = NULL;
+    }
+}
+
+bool service_holds_back(const struct worker_service *ws, const struct session *s)
+{
+    return s->waiting.owner == &ws->refused;
+}
+
+/* One of the refused tries; the others follow if it is answered. */
+static void on_scout(struct wheel_timer *timer)
+{
+    struct worker_service *ws = CONTAINER_OF(timer, struct worker_service, scout_timer);
+    if (ws->refused.count == 0) {
+        return;
+    }
+    loop_arm(ws->worker->loop, timer, SCOUT_INTERVAL_MS, on_scout);
+    if (ws->scout == NULL && service_serving(ws)) {
+        struct session *s = CONTAINER_OF(list_pop(&ws->refused), struct session, waiting);
+        s->scout = true;
+        ws->scout = s;
+        session_pump(s);
+    }
+}
+
+void service_wait_refused(struct worker_service *ws, struct session *s)
+{
+    service_unwait(ws, s);
+    list_append(&ws->refused, &s->waiting);
+    session_start_waiting(s);
+    if (ws->scout_timer.due_ms == 0) {
+        loop_arm(ws->worker->loop, &ws->scout_timer, SCOUT_INTERVAL_MS, on_scout);
+    }
+}
+
+/* All that were refused may try, in order, behind those that wait already. */
+static void release_refused(struct worker_service *ws)
+{
+    for (struct list_node *n = list_pop(&ws->refused); n != NULL; n = list_pop(&ws->refused)) {
+        list_append(&ws->waiting, n);
+    }
+    loop_again(ws->worker->loop);
+}
+
+void service_scout_succeeded(struct worker_service *ws, struct session *s)
+{
+    s->scout = false;
+    ws->scout = NULL;
+    release_refused(ws);
+}
+
+void service_hint(struct worker_service *ws, uint64_t generation, enum hint hint)
+{
+    uint64_t now = now_ms(ws);
+    if (generation == ws->now->generation && now >= ws->hinted_ms[hint] + HINT_INTERVAL_MS) {
+        ws->hinted_ms[hint] = now;
+        server_hint(ws->worker->server, ws->index, generation, hint);
+    }
+}
+
+/* Calls visit for every link that there is now; it may close that link and open others. */
+static void for_each_link(struct worker_service *ws, void (*visit)(struct link *l))
+{
+    for (size_t n = ws->links.count; n > 0; n--) {
+        struct list_node *node = list_pop(&ws->links);
+        list_append(&ws->links, node);
+        visit(CONTAINER_OF(node, struct link, node));
+    }
+}
+
+static void leave_old_primary(struct link *l)
+{
+    if (l->state != LINK_RETIRING) {
+        session_link_lost(l->session, LINK_END_GENERATION);
+    }
+}
+
+static void go_on(struct link *l)
+{
+    struct session *s = l->session;
+    if (s->out.len <= SESSION_OUTPUT_HIGH) {
+        link_set_reading(l, true);
+        link_resume(l);
+    }
+    if (l->state != LINK_CLOSED) {
+        link_touch(l);
+    }
+    session_pump(s);
+}
+
+void service_adopt(struct worker_service *ws, const struct topology_service *now)
+{
+    const struct topology_service before = *ws->now;
+    ws->now = now;
+    bool moved = before.generation != now->generation;
+    if (moved) {
+        ws->retry_at_ms = ws->retry_delay_ms = 0;
+        for_each_link(ws, leave_old_primary);
+    }
+    if (now->state != SERVICE_SERVING || (!moved && before.state == SERVICE_SERVING)) {
+        return;
+    }
+    ws->retry_at_ms = 0;
+    if (!moved) {
+        for_each_link(ws, go_on);
+    }
+    release_refused(ws);
+    ws->report_due = true;
+}
+
+static void report(struct worker_service *ws)
+{
+    if (!ws->report_due || ws->waiting.count > 0 || ws->refused.count > 0 ||
+        ws->worker->handshakes > 0) {
+        return;
+    }
+    ws->report_due = false;
+    const struct switch_report *r = &ws->report;
+    if (r->waited + r->resent + r->in_doubt + r->closed > 0) {
+        server_report(ws->worker->server, ws->index, ws->now->generation, r);
+    }
+    ws->report = (struct switch_report){0};
+}
+
+void service_release(struct worker_service *ws)
+{
+    size_t n = ws->waiting.count < RELEASE_PER_TURN ? ws->waiting.count : RELEASE_PER_TURN;
+    for (; n > 0 && service_may_open(ws) && ws->waiting.count > 0; n--) {
+        session_pump(CONTAINER_OF(list_pop(&ws->waiting), struct session, waiting));
+    }
+    if (ws->waiting.count > 0 && service_may_open(ws)) {
+        loop_again(ws->worker->loop);
+    }
+    report(ws);
+}
+
+void service_stop(struct worker_service *ws)
+{
+    loop_disarm(ws->worker->loop, &ws->scout_timer);
+}

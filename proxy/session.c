@@ -1,0 +1,326 @@
+/* The client's side of a session: its socket, its output, its life. What is done with its requests
+ * is in session_input.c, with their answers in session_reply.c, and with those a lost link leaves
+ * in session_recover.c. */
+#include "proxy/session.h"
+
+#include <errno.h>
+#include <stdlib.h>
+
+#include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/session_input.h"
+#include "proxy/worker.h"
+
+#define SESSION_MAGIC 0x5e550005u
+#define WRITE_PIECES  64
+
+static const struct transport_events session_events;
+
+const char *session_end_word(enum session_end end)
+{
+    switch (end) {
+    case SESSION_END_CLIENT: return "client-left";
+    case SESSION_END_QUIT: return "quit";
+    case SESSION_END_PROTOCOL: return "protocol-error";
+    case SESSION_END_IDLE: return "frame-timeout";
+    case SESSION_END_CUT: return "reply-cut";
+    case SESSION_END_UNCARRIED: return "state-not-carried";
+    case SESSION_END_LINGER: return "output-not-read";
+    case SESSION_END_SHUTDOWN: return "shutdown";
+    }
+    UNREACHABLE("session end");
+}
+
+static struct session *session_of(void *owner)
+{
+    struct session *s = owner;
+    CHECK_MAGIC(s, SESSION_MAGIC);
+    return s;
+}
+
+struct session *session_open(struct worker_service *service, int fd)
+{
+    struct session *s = xcalloc(1, sizeof *s);
+    s->magic = SESSION_MAGIC;
+    s->service = service;
+    s->transport = transport_accept(service->worker->loop, fd, &session_events, s);
+    if (s->transport == NULL) {
+        free(s);
+        return NULL;
+    }
+    s->reading = true;
+    s->refused = GREET_STEPS;
+    profile_init(&s->profile);
+    profile_init(&s->asked);
+    list_append(&service->worker->sessions, &s->node);
+    return s;
+}
+
+uint32_t session_outstanding(const struct session *s)
+{
+    return s->link != NULL ? s->link->journal.count : 0;
+}
+
+bool session_busy(const struct session *s)
+{
+    return session_outstanding(s) > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
+           s->streaming || s->tentative.active;
+}
+
+void session_touch(struct session *s)
+{
+    if (s->state != SESSION_CLOSED && !list_on(&s->touched)) {
+        list_append(&s->service->worker->touched_sessions, &s->touched);
+    }
+}
+
+void session_give(struct session *s, struct block *block, struct slice bytes)
+{
+    if (s->state == SESSION_CLOSED) {
+        return;
+    }
+    chain_append(&s->out, &s->service->worker->pool, block, bytes);
+    session_touch(s);
+    if (s->out.len > SESSION_OUTPUT_HIGH && s->link != NULL) {
+        link_set_reading(s->link, false);
+    }
+}
+
+void session_give_str(struct session *s, const char *text)
+{
+    session_give(s, NULL, slice_str(text));
+}
+
+static void on_linger_over(struct wheel_timer *timer)
+{
+    session_close(session_of(CONTAINER_OF(timer, struct session, linger_timer)),
+                  SESSION_END_LINGER);
+}
+
+void session_finish(struct session *s, enum session_end end)
+{
+    if (s->state >= SESSION_CLOSING) {
+        return;
+    }
+    s->state = SESSION_CLOSING;
+    s->end = end;
+    link_close(&s->link, LINK_END_SESSION);
+    service_unwait(s->service, s);
+    session_set_reading(s);
+    loop_arm(s->service->worker->loop, &s->linger_timer, CLOSE_LINGER_MS, on_linger_over);
+    session_touch(s);
+}
+
+void session_close(struct session *s, enum session_end end)
+{
+    if (s->state == SESSION_CLOSED) {
+        return;
+    }
+    struct worker *w = s->service->worker;
+    log_debug("session-closed", "service=%s reason=%s", s->service->config->name,
+              session_end_word(s->state == SESSION_CLOSING ? s->end : end));
+    s->state = SESSION_CLOSED;
+    service_unwait(s->service, s);
+    link_close(&s->link, LINK_END_SESSION);
+    transport_close(&s->transport);
+    loop_disarm(w->loop, &s->deadline_timer);
+    loop_disarm(w->loop, &s->idle_timer);
+    loop_disarm(w->loop, &s->linger_timer);
+    list_remove(&s->node);
+    list_remove(&s->again);
+    list_remove(&s->touched);
+    list_append(&w->dead_sessions, &s->touched);
+    worker_session_closed(w);
+}
+
+void session_free(struct session *s)
+{
+    CHECK_MAGIC(s, SESSION_MAGIC);
+    CHECK(s->state == SESSION_CLOSED && s->link == NULL);
+    list_remove(&s->touched);
+    input_drop(s);
+    buf_wipe(&s->raw);
+    chain_clear(&s->out);
+    tentative_clear(&s->tentative);
+    profile_clear(&s->profile);
+    profile_clear(&s->asked);
+    buf_release(&s->refused_words);
+    s->magic = 0;
+    free(s);
+}
+
+/* Whether the client may be read now; called whenever something it depends on has changed. */
+void session_set_reading(struct session *s)
+{
+    if (s->transport == NULL) {
+        return;
+    }
+    bool on = s->state == SESSION_OPEN && s->out.len <= SESSION_OUTPUT_HIGH && !input_blocked(s);
+    /* Between the marks it stays as it is. */
+    if (on && !s->reading && s->out.len > SESSION_OUTPUT_LOW) {
+        return;
+    }
+    if (s->reading != on) {
+        s->reading = on;
+        transport_set_reading(s->transport, on);
+    }
+}
+
+/* What the client has sent is all there will be. */
+static void end_of_input(struct session *s)
+{
+    const struct record *head =
+        session_outstanding(s) > 0 ? journal_at(&s->link->journal, 0) : NULL;
+    bool blocked = head != NULL && head->command->may_block;
+    if (blocked || s->streaming || (s->link != NULL && s->link->raw)) {
+        /* As Redis frees a blocked or subscribed client; a frame without its end is nothing. */
+        session_close(s, SESSION_END_CLIENT);
+        return;
+    }
+    s->state = SESSION_ENDING;
+    if (s->deadline_ms != 0) {
+        /* It waits for want of a primary, and the client may have gone elsewhere with it. */
+        input_drop_frames(s);
+        service_unwait(s->service, s);
+    }
+    session_pump(s);
+}
+
+static void on_frame_idle(struct wheel_timer *timer)
+{
+    struct session *s = session_of(CONTAINER_OF(timer, struct session, idle_timer));
+    if (s->reading && s->scan.length > 0) {
+        log_limited(LOG_INFO, "frame-timeout", "service=%s ms=%u", s->service->config->name,
+                    FRAME_IDLE_MAX_MS);
+        session_close(s, SESSION_END_IDLE);
+    }
+}
+
+static void watch_frame(struct session *s)
+{
+    struct loop *loop = s->service->worker->loop;
+    if (s->state == SESSION_OPEN && s->scan.length > 0) {
+        loop_arm(loop, &s->idle_timer, FRAME_IDLE_MAX_MS, on_frame_idle);
+    } else {
+        loop_disarm(loop, &s->idle_timer);
+    }
+}
+
+static void on_readable(void *owner)
+{
+    struct session *s = session_of(owner);
+    struct worker *w = s->service->worker;
+    ssize_t n;
+    if (buf_len(&s->raw) > 0) {
+        char *at = buf_reserve(&s->raw, READ_CHUNK);
+        n = transport_read(s->transport, at, READ_CHUNK);
+        if (n > 0) {
+            buf_commit(&s->raw, (size_t)n);
+            session_pump(s);
+        }
+    } else {
+        char *at;
+        n = worker_read(w, s->transport, &at);
+        if (n > 0) {
+            input_take(s, w->read_block, slice_of(at, (size_t)n));
+            worker_read_done(w, (size_t)n);
+        }
+    }
+    if (s->state == SESSION_CLOSED || n == -EAGAIN) {
+        return;
+    }
+    if (n > 0) {
+        watch_frame(s);
+    } else if (n == 0) {
+        end_of_input(s);
+    } else {
+        session_close(s, SESSION_END_CLIENT);
+    }
+}
+
+static void on_writable(void *owner)
+{
+    struct session *s = session_of(owner);
+    s->out_blocked = false;
+    session_touch(s);
+}
+
+static void on_hangup(void *owner)
+{
+    struct session *s = session_of(owner);
+    if (transport_broken(s->transport) || s->state == SESSION_CLOSING) {
+        session_close(s, SESSION_END_CLIENT);
+    } else if (s->state == SESSION_OPEN && s->deadline_ms != 0) {
+        end_of_input(s);
+    } /* else: its end is read once it may be read again */
+}
+
+static void on_connected(void *owner, int err)
+{
+    (void)owner;
+    (void)err;
+    UNREACHABLE("an accepted connection does not connect");
+}
+
+static const struct transport_events session_events = {on_connected, on_readable, on_writable,
+                                                       on_hangup};
+
+/* False when the client is gone. */
+static bool write_out(struct session *s)
+{
+    while (s->out.len > 0 && !s->out_blocked) {
+        struct iovec iov[WRITE_PIECES];
+        size_t pieces = chain_iov(&s->out, 0, s->out.len, iov, WRITE_PIECES);
+        size_t offered = 0;
+        for (size_t i = 0; i < pieces; i++) {
+            offered += iov[i].iov_len;
+        }
+        ssize_t n = transport_write(s->transport, iov, pieces);
+        if (n < 0) {
+            return false;
+        }
+        chain_consume(&s->out, (size_t)n);
+        s->out_blocked = (size_t)n < offered;
+    }
+    return true;
+}
+
+void session_flush(struct session *s)
+{
+    if (!write_out(s)) {
+        session_close(s, SESSION_END_CLIENT);
+        return;
+    }
+    if (s->out.len == 0) {
+        chain_clear(&s->out);
+        if (s->state == SESSION_CLOSING) {
+            session_close(s, s->end);
+            return;
+        }
+    }
+    if (s->out.len <= SESSION_OUTPUT_LOW && s->link != NULL && !s->link->reading) {
+        link_set_reading(s->link, true);
+        link_resume(s->link);
+        session_pump(s);
+    }
+    session_set_reading(s);
+}
+
+void session_drain(struct session *s)
+{
+    if (!session_busy(s) && s->state < SESSION_CLOSING) {
+        session_finish(s, SESSION_END_SHUTDOWN);
+    }
+}
+
+void session_drain_now(struct session *s)
+{
+    if (s->state < SESSION_CLOSING) {
+        session_link_lost(s, LINK_END_SESSION);
+    }
+    if (s->state < SESSION_CLOSING) {
+        input_expire(s);
+        session_pump(s);
+        session_finish(s, SESSION_END_SHUTDOWN);
+    }
+}

@@ -1,0 +1,149 @@
+/* A session: one client connection. Its input is a list of parked items (frames a lost link gave
+ * back, and owed answers), followed by the bytes read and not yet taken. Whatever can't go to a
+ * link now stays there: to hold is to park. */
+#ifndef VEDETTE_PROXY_SESSION_H
+#define VEDETTE_PROXY_SESSION_H
+
+#include "proxy/base/block.h"
+#include "proxy/base/list.h"
+#include "proxy/link.h"
+#include "proxy/net/transport.h"
+#include "proxy/profile.h"
+#include "proxy/resp/args.h"
+#include "proxy/resp/scan.h"
+#include "proxy/tentative.h"
+
+struct worker_service;
+
+enum session_state {
+    SESSION_OPEN,
+    SESSION_ENDING,  /* the client will send no more: what it sent is answered, then it is closed */
+    SESSION_CLOSING, /* nothing more is taken from it; closed once its output is written */
+    SESSION_CLOSED,  /* freed at the end of the turn */
+};
+
+/* Why a session ended: the word in logs. */
+enum session_end {
+    SESSION_END_CLIENT,    /* the client left */
+    SESSION_END_QUIT,      /* QUIT */
+    SESSION_END_PROTOCOL,  /* the client broke the protocol */
+    SESSION_END_IDLE,      /* a frame begun was not continued */
+    SESSION_END_CUT,       /* part of a reply was given and the rest can't come */
+    SESSION_END_UNCARRIED, /* its state can't be carried to another link */
+    SESSION_END_LINGER,    /* it did not read its last reply */
+    SESSION_END_SHUTDOWN,  /* the proxy stops */
+};
+const char *session_end_word(enum session_end end);
+
+/* What stands at the head of the unscanned input. */
+enum input_front {
+    FRONT_OPEN,  /* nothing, or an incomplete frame */
+    FRONT_WHOLE, /* a whole frame that could not be taken yet */
+    FRONT_BAD,   /* bytes that are not RESP */
+};
+
+struct parked {
+    struct list_node node;
+    bool is_answer;
+    const struct command *command; /* of a frame */
+    struct buf bytes;              /* the frame, or the ready answer */
+};
+
+struct session {
+    uint32_t magic;
+    enum session_state state;
+    enum session_end end;
+    struct worker_service *service;
+    struct list_node node;    /* on the worker's list of sessions */
+    struct list_node touched; /* on the worker's list of sessions to flush, or of the dead */
+    struct list_node again;   /* on the worker's list of sessions with work left over */
+    struct list_node waiting; /* on its service's list of waiting or of refused sessions */
+    struct transport *transport;
+    struct link *link; /* NULL: none is open; the next request opens one */
+
+    /* input */
+    struct list parked;
+    struct buf raw;
+    struct request_scan scan;
+    enum input_front front;
+    bool bad_quotes; /* why it is FRONT_BAD */
+    bool streaming;  /* the frame being scanned goes to the link as it comes */
+    bool swallowing; /* the frame being scanned is dropped; its answer stands in `parked` */
+    bool reading;
+    struct wheel_timer idle_timer;
+
+    /* what the client's commands made of the session */
+    struct profile profile, asked; /* asked: the profile if the unanswered command succeeds */
+    bool asking;                   /* that command is unanswered: nothing is sent behind it */
+    bool asked_known;              /* its arguments were understood */
+    bool multi, watch;             /* as of the last answer */
+    bool multi_lost, watch_lost;   /* on a link that is gone */
+    const char *uncarried;         /* state that would be lost with the link; NULL: none */
+    enum greeting_step refused;    /* part of the profile the primary refused; GREET_STEPS: none */
+    struct buf refused_words;      /* the error that requests get for it */
+
+    /* waiting */
+    struct tentative tentative;
+    bool scout;                /* tries a refused request for all that wait */
+    uint64_t deadline_ms;      /* of the oldest waiting request; 0: none waits */
+    uint64_t last_deadline_ms; /* of what waited and was sent, until it is answered */
+    uint64_t waiting_since_ms;
+    struct wheel_timer deadline_timer;
+
+    /* output */
+    struct chain out;
+    bool out_blocked; /* the kernel took less than it was given */
+    struct wheel_timer linger_timer;
+};
+
+/* A session for an accepted connection; NULL (fd closed) when it can't be watched. */
+struct session *session_open(struct worker_service *service, int fd);
+/* Takes whatever input can be taken now. Safe at any time. */
+void session_pump(struct session *s);
+/* Writes what there is; called once per turn for touched sessions. */
+void session_flush(struct session *s);
+void session_touch(struct session *s);
+/* Ready bytes for the client, behind all that was given before. block: where they lie, or NULL. */
+void session_give(struct session *s, struct block *block, struct slice bytes);
+void session_give_str(struct session *s, const char *text);
+/* Nothing more is taken from the client; it is closed once it has read its output. */
+void session_finish(struct session *s, enum session_end end);
+/* Ends it at once with its link. The memory lives until the end of the turn. */
+void session_close(struct session *s, enum session_end end);
+void session_free(struct session *s);
+/* The proxy stops: idle ones end now, others when they are idle. */
+void session_drain(struct session *s);
+/* The time for that is over: waiting requests are answered as not executed, those in flight as in
+ * doubt, then it ends. */
+void session_drain_now(struct session *s);
+/* True while a request is in flight or waits. */
+bool session_busy(const struct session *s);
+/* Requests in flight. */
+uint32_t session_outstanding(const struct session *s);
+/* The same request, or an answer of our own, at the end of a list of parked items. */
+void park_frame(struct list *items, const struct command *command, struct buf *frame);
+void park_answer(struct list *items, struct slice answer);
+/* Something of this session waits for a primary since now, unless it did already. */
+void session_start_waiting(struct session *s);
+
+/* From the session's link. */
+void session_link_ready(struct session *s);
+void session_link_lost(struct session *s, enum link_end end);
+/* There is room for more bytes of a large request. */
+void session_link_drained(struct session *s);
+/* One whole reply of that RESP type; '>' answers nothing. */
+void session_reply(struct session *s, struct block *block, struct slice reply, char type);
+/* A piece of a reply too large to wait for; `last` ends it. */
+void session_reply_part(struct session *s, struct block *block, struct slice part, char type,
+                        bool last);
+/* A reply that was kept back until its meaning was known. */
+void session_reply_settled(struct session *s, struct slice reply);
+/* The answer to a blocking command that gets nothing, as Redis writes it. */
+const char *session_nil(const struct session *s, const struct command *command);
+/* All requests of the link go back to the session's input, in order; none of them has a reply that
+ * counts. The link stays where it is clean. */
+void session_take_back(struct session *s);
+/* Bytes of a raw link. */
+void session_raw_bytes(struct session *s, struct block *block, struct slice bytes);
+
+#endif

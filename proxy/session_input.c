@@ -1,0 +1,497 @@
+#include "proxy/session_input.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+
+#include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/resp/emit.h"
+#include "proxy/route.h"
+#include "proxy/worker.h"
+
+void park_frame(struct list *items, const struct command *command, struct buf *frame)
+{
+    struct parked *item = xcalloc(1, sizeof *item);
+    item->command = command;
+    item->bytes = *frame;
+    *frame = (struct buf){0};
+    list_append(items, &item->node);
+}
+
+void park_answer(struct list *items, struct slice answer)
+{
+    struct parked *item = xcalloc(1, sizeof *item);
+    item->is_answer = true;
+    buf_append(&item->bytes, answer);
+    list_append(items, &item->node);
+}
+
+static void parked_free(struct parked *item)
+{
+    list_remove(&item->node);
+    buf_wipe(&item->bytes); /* it may be an AUTH */
+    free(item);
+}
+
+static struct parked *first_parked(const struct session *s)
+{
+    return s->parked.count > 0 ? CONTAINER_OF(s->parked.first, struct parked, node) : NULL;
+}
+
+static bool changes_profile(const struct command *command)
+{
+    enum command_class cls = command->cls;
+    return cls == COMMAND_AUTH || cls == COMMAND_HELLO || cls == COMMAND_SELECT ||
+           cls == COMMAND_SETNAME;
+}
+
+static enum route decide(const struct session *s, const struct command *command)
+{
+    const struct link *l = s->link;
+    struct route_input in = {
+        .command = command,
+        .outstanding = session_outstanding(s),
+        .full = l != NULL && l->journal.queued - l->journal.kept >= LINK_UNANSWERED_MAX,
+        .serving = service_serving(s->service),
+        .link_open = l != NULL,
+        .link_ready = l != NULL && link_sendable(l),
+        .asking = s->asking,
+        .judging = s->tentative.active,
+        .scout = s->scout,
+        .multi_lost = s->multi_lost,
+        .watch_lost = s->watch_lost,
+        .refused = s->refused,
+        .bare = l != NULL && l->bare_from != GREET_STEPS,
+    };
+    return route_decide(&in);
+}
+
+static void on_deadline(struct wheel_timer *timer)
+{
+    struct session *s = CONTAINER_OF(timer, struct session, deadline_timer);
+    if (s->deadline_ms == 0) {
+        return;
+    }
+    if (loop_now_ms(s->service->worker->loop) < s->deadline_ms) {
+        uint64_t left = s->deadline_ms - loop_now_ms(s->service->worker->loop);
+        loop_arm(s->service->worker->loop, timer, left, on_deadline);
+        return;
+    }
+    log_limited(LOG_WARNING, "hold-timeout", "service=%s waited-ms=%llu parked=%zu",
+                s->service->config->name, (unsigned long long)s->service->now->hold_timeout_ms,
+                s->parked.count);
+    input_expire(s);
+    session_pump(s);
+}
+
+void session_start_waiting(struct session *s)
+{
+    if (s->deadline_ms != 0) {
+        return;
+    }
+    struct loop *loop = s->service->worker->loop;
+    uint64_t now = loop_now_ms(loop);
+    s->waiting_since_ms = now;
+    /* What waited before and comes back unanswered keeps its deadline. */
+    s->deadline_ms =
+        s->last_deadline_ms != 0 ? s->last_deadline_ms : now + s->service->now->hold_timeout_ms;
+    s->service->report.waited++;
+    loop_arm(loop, &s->deadline_timer, s->deadline_ms > now ? s->deadline_ms - now : 0,
+             on_deadline);
+}
+
+static void stop_waiting(struct session *s)
+{
+    if (s->deadline_ms == 0) {
+        return;
+    }
+    struct switch_report *report = &s->service->report;
+    uint64_t waited = loop_now_ms(s->service->worker->loop) - s->waiting_since_ms;
+    report->longest_ms = waited > report->longest_ms ? waited : report->longest_ms;
+    s->last_deadline_ms = s->deadline_ms;
+    s->deadline_ms = 0;
+    list_remove(&s->waiting);
+}
+
+/* Opens a link where one may be opened now, else queues up for it. */
+static void want_link(struct session *s)
+{
+    session_start_waiting(s);
+    if (list_on(&s->waiting)) {
+        return;
+    }
+    link_close(&s->link, LINK_END_SESSION); /* a bare one, of no more use */
+    if (service_may_open(s->service)) {
+        s->link = link_open(s, s->refused);
+    } else {
+        service_wait(s->service, s);
+    }
+}
+
+/* It waits for a primary that may be sent to. */
+static void wait_for_primary(struct session *s)
+{
+    session_start_waiting(s);
+    if (s->link == NULL && !list_on(&s->waiting)) {
+        service_wait(s->service, s);
+    }
+}
+
+static void submit(struct session *s, const struct command *command, const struct args *args,
+                   struct block *block, struct slice frame)
+{
+    struct link *l = s->link;
+    stop_waiting(s);
+    if (changes_profile(command)) {
+        s->asking = true;
+        profile_copy(&s->asked, &s->profile);
+        s->asked_known = profile_apply(&s->asked, command, args);
+    }
+    if (command->cls == COMMAND_RAW) {
+        l->raw = true;
+        s->uncarried = command->name;
+    } else {
+        (void)journal_begin(&l->journal, command, false);
+    }
+    journal_append(&l->journal, &s->service->worker->pool, block, frame);
+    if (!l->raw) {
+        journal_end(&l->journal);
+    }
+    link_touch(l);
+}
+
+/* False when the request has to stay where it is for now. */
+static bool take_request(struct session *s, const struct command *command, const struct args *args,
+                         struct block *block, struct slice frame)
+{
+    switch (decide(s, command)) {
+    case ROUTE_DRAIN: return false;
+    case ROUTE_OPEN: want_link(s); return false;
+    case ROUTE_PARK: wait_for_primary(s); return false;
+    case ROUTE_LOCAL: local_answer(s, command); return true;
+    case ROUTE_LINK: submit(s, command, args, block, frame); return true;
+    }
+    UNREACHABLE("route");
+}
+
+/* False: it stays; or it is no request at all and s->front says so. */
+static bool take_frame(struct session *s, struct block *block, struct slice frame)
+{
+    if (s->scan.empty) {
+        return true;
+    }
+    struct args args;
+    enum args_result result = args_parse(frame, &args);
+    bool taken = result == ARGS_EMPTY;
+    if (result == ARGS_OK) {
+        taken = take_request(s, command_lookup(&args), &args, block, frame);
+    } else if (result == ARGS_UNBALANCED) {
+        s->front = FRONT_BAD;
+        s->bad_quotes = true;
+    }
+    args_free(&args);
+    return taken;
+}
+
+static bool take_parked(struct session *s)
+{
+    struct parked *item;
+    while (s->state < SESSION_CLOSING && (item = first_parked(s)) != NULL) {
+        if (item->is_answer) {
+            if (session_outstanding(s) > 0 || s->tentative.active) {
+                return false;
+            }
+            session_give(s, NULL, buf_slice(&item->bytes));
+        } else {
+            struct args args;
+            CHECK(args_parse(buf_slice(&item->bytes), &args) == ARGS_OK);
+            bool taken = take_request(s, item->command, &args, NULL, buf_slice(&item->bytes));
+            args_free(&args);
+            if (!taken) {
+                return false;
+            }
+        }
+        parked_free(item);
+    }
+    return s->state < SESSION_CLOSING;
+}
+
+/* The end of what this client may say, in its place behind the answers still owed. */
+static void refuse_input(struct session *s)
+{
+    if (session_outstanding(s) > 0 || s->asking || s->tentative.active) {
+        return;
+    }
+    char text[SCAN_ERROR_MAX];
+    const char *words = s->bad_quotes ? "Protocol error: unbalanced quotes in request"
+                                      : request_scan_error(&s->scan, text);
+    struct buf error = {0};
+    buf_printf(&error, "-ERR %s\r\n", words);
+    log_debug("protocol-error", "service=%s error=%s", s->service->config->name,
+              log_quote(slice_str(words)));
+    session_give(s, NULL, buf_slice(&error));
+    buf_release(&error);
+    session_finish(s, SESSION_END_PROTOCOL);
+}
+
+/* A frame too large to wait for its end goes to the link as it comes, alone on it. */
+static bool begin_streaming(struct session *s, struct block *block, struct slice begun)
+{
+    const struct command *command =
+        s->scan.name_known
+            ? command_lookup_name(slice_of(begun.p + s->scan.name_at, s->scan.name_len))
+            : &command_unknown;
+    if (session_outstanding(s) > 0) {
+        return false;
+    }
+    switch (decide(s, command)) {
+    case ROUTE_DRAIN: return false;
+    case ROUTE_OPEN: want_link(s); return false;
+    case ROUTE_PARK: wait_for_primary(s); return false;
+    case ROUTE_LOCAL:
+        local_answer(s, command);
+        s->swallowing = true;
+        return true;
+    case ROUTE_LINK: break;
+    }
+    (void)journal_begin(&s->link->journal, command, false);
+    journal_append(&s->link->journal, &s->service->worker->pool, block, begun);
+    link_touch(s->link);
+    s->streaming = true;
+    return true;
+}
+
+/* More bytes of a frame that is streamed, or dropped. Returns how many were used. */
+static size_t stream(struct session *s, struct block *block, struct slice bytes)
+{
+    if (s->streaming && journal_unsent(&s->link->journal) >= LINK_UNSENT_HIGH) {
+        return 0;
+    }
+    size_t used;
+    enum scan_result result = request_scan_feed(&s->scan, bytes, &used);
+    if (result == SCAN_ERROR) {
+        s->front = FRONT_BAD;
+        if (s->streaming) {
+            /* Without its end it is never executed, and nothing else was on that link. */
+            s->streaming = false;
+            link_close(&s->link, LINK_END_SESSION);
+        }
+        s->swallowing = false;
+        return used;
+    }
+    if (s->streaming) {
+        journal_append(&s->link->journal, &s->service->worker->pool, block,
+                       slice_of(bytes.p, used));
+        link_touch(s->link);
+    }
+    if (result == SCAN_DONE) {
+        if (s->streaming) {
+            journal_end(&s->link->journal);
+        }
+        s->streaming = s->swallowing = false;
+        request_scan_reset(&s->scan);
+    }
+    return used;
+}
+
+/* Looks further into the frame that begins `bytes`; afterwards s->front tells what it is. */
+static void scan_front(struct session *s, struct slice bytes)
+{
+    size_t seen = (size_t)s->scan.length, used;
+    if (s->front != FRONT_OPEN || bytes.n <= seen) {
+        return;
+    }
+    switch (request_scan_feed(&s->scan, slice_of(bytes.p + seen, bytes.n - seen), &used)) {
+    case SCAN_MORE: return;
+    case SCAN_DONE: s->front = FRONT_WHOLE; return;
+    case SCAN_ERROR: s->front = FRONT_BAD; return;
+    }
+}
+
+/* Takes requests from the beginning of bytes; returns how many bytes are done with. */
+static size_t take_bytes(struct session *s, struct block *block, struct slice bytes)
+{
+    size_t done = 0;
+    unsigned budget = TURN_REQUESTS_MAX;
+    while (s->state < SESSION_CLOSING && done < bytes.n) {
+        struct slice rest = slice_of(bytes.p + done, bytes.n - done);
+        if (s->link != NULL && s->link->raw) {
+            journal_append(&s->link->journal, &s->service->worker->pool, block, rest);
+            link_touch(s->link);
+            return bytes.n;
+        }
+        if ((s->streaming || s->swallowing) && s->front == FRONT_OPEN) {
+            size_t used = stream(s, block, rest);
+            if (used == 0) {
+                break;
+            }
+            done += used;
+            continue;
+        }
+        scan_front(s, rest);
+        size_t length = (size_t)s->scan.length;
+        if (s->front == FRONT_WHOLE) {
+            if (budget-- == 0) {
+                worker_again(s->service->worker, s);
+                break;
+            }
+            if (take_frame(s, block, slice_of(rest.p, length))) {
+                s->front = FRONT_OPEN;
+                request_scan_reset(&s->scan);
+                done += length;
+                continue;
+            }
+        } else if (s->front == FRONT_OPEN && length > REQUEST_BUFFER_MAX &&
+                   begin_streaming(s, block, slice_of(rest.p, length))) {
+            done += length;
+            continue;
+        }
+        break;
+    }
+    if (s->front == FRONT_BAD && s->state < SESSION_CLOSING) {
+        refuse_input(s);
+    }
+    return done;
+}
+
+/* After anything that could have moved requests on. */
+static void settle(struct session *s)
+{
+    if (s->state >= SESSION_CLOSING) {
+        return;
+    }
+    bool waits = s->parked.count > 0 || s->front == FRONT_WHOLE ||
+                 (!s->streaming && !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX);
+    if (!waits) {
+        stop_waiting(s);
+        if (buf_len(&s->raw) == 0) {
+            buf_release(&s->raw);
+        }
+        if (!session_busy(s) && (s->state == SESSION_ENDING || s->service->worker->draining)) {
+            session_finish(s,
+                           s->state == SESSION_ENDING ? SESSION_END_CLIENT : SESSION_END_SHUTDOWN);
+            return;
+        }
+    }
+    session_set_reading(s);
+}
+
+void input_take(struct session *s, struct block *block, struct slice bytes)
+{
+    size_t done = s->parked.count == 0 ? take_bytes(s, block, bytes) : 0;
+    if (s->state < SESSION_CLOSING && done < bytes.n) {
+        buf_append(&s->raw, slice_of(bytes.p + done, bytes.n - done));
+    }
+    settle(s);
+}
+
+void session_pump(struct session *s)
+{
+    if (s->state >= SESSION_CLOSING || service_holds_back(s->service, s)) {
+        return;
+    }
+    if (take_parked(s) && buf_len(&s->raw) > 0) {
+        size_t done = take_bytes(s, NULL, buf_slice(&s->raw));
+        if (s->state < SESSION_CLOSING) {
+            buf_consume(&s->raw, done);
+        }
+    }
+    settle(s);
+}
+
+bool input_blocked(const struct session *s)
+{
+    if (s->parked.count > 0 || s->front != FRONT_OPEN) {
+        return true;
+    }
+    if (s->streaming || (s->link != NULL && s->link->raw)) {
+        return journal_unsent(&s->link->journal) >= LINK_UNSENT_HIGH;
+    }
+    return !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX;
+}
+
+void input_drop_frames(struct session *s)
+{
+    struct list kept = {0};
+    for (struct list_node *n = list_pop(&s->parked); n != NULL; n = list_pop(&s->parked)) {
+        struct parked *item = CONTAINER_OF(n, struct parked, node);
+        if (item->is_answer) {
+            list_append(&kept, n);
+        } else {
+            parked_free(item);
+        }
+    }
+    for (struct list_node *n = list_pop(&kept); n != NULL; n = list_pop(&kept)) {
+        list_append(&s->parked, n);
+    }
+    buf_wipe(&s->raw);
+    request_scan_reset(&s->scan);
+    s->front = FRONT_OPEN;
+    s->deadline_ms = 0;
+}
+
+void input_drop(struct session *s)
+{
+    input_drop_frames(s);
+    while (first_parked(s) != NULL) {
+        parked_free(first_parked(s));
+    }
+}
+
+/* The whole frames in the raw buffer join the parked ones, so that they can be answered in order.
+ */
+static void park_raw(struct session *s)
+{
+    while (buf_len(&s->raw) > 0 && !s->streaming && !s->swallowing) {
+        struct slice raw = buf_slice(&s->raw);
+        scan_front(s, raw);
+        if (s->front != FRONT_WHOLE) {
+            return;
+        }
+        struct args args;
+        struct buf frame = {0};
+        buf_append(&frame, slice_of(raw.p, (size_t)s->scan.length));
+        enum args_result result = args_parse(buf_slice(&frame), &args);
+        if (result == ARGS_OK && !s->scan.empty) {
+            park_frame(&s->parked, command_lookup(&args), &frame);
+        }
+        buf_wipe(&frame);
+        args_free(&args);
+        if (result == ARGS_UNBALANCED) {
+            s->front = FRONT_BAD;
+            s->bad_quotes = true;
+            return;
+        }
+        buf_consume(&s->raw, (size_t)s->scan.length);
+        request_scan_reset(&s->scan);
+        s->front = FRONT_OPEN;
+    }
+}
+
+void input_expire(struct session *s)
+{
+    char words[160];
+    (void)snprintf(words, sizeof words,
+                   "-LOADING No primary available for '%.64s'; the command was not executed\r\n",
+                   s->service->config->name);
+    park_raw(s);
+    s->deadline_ms = 0;
+    service_unwait(s->service, s);
+    if (s->multi && !s->multi_lost) {
+        s->multi_lost = true; /* answered here to its end, which is EXECABORT */
+        link_close(&s->link, LINK_END_SESSION);
+    }
+    for (struct list_node *n = s->parked.first; n != NULL && !s->multi_lost; n = n->next) {
+        struct parked *item = CONTAINER_OF(n, struct parked, node);
+        if (!item->is_answer && item->command->cls != COMMAND_QUIT) {
+            buf_wipe(&item->bytes);
+            buf_append_str(&item->bytes, words);
+            item->is_answer = true;
+        }
+    }
+    if (s->scan.length > REQUEST_BUFFER_MAX && !s->streaming && !s->swallowing) {
+        park_answer(&s->parked, slice_str(words));
+        s->swallowing = true;
+        buf_consume(&s->raw, (size_t)s->scan.length);
+    }
+}

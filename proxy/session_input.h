@@ -1,0 +1,22 @@
+/* Requests of a session on their way to its link. Private to the session_*.c files. */
+#ifndef VEDETTE_PROXY_SESSION_INPUT_H
+#define VEDETTE_PROXY_SESSION_INPUT_H
+
+#include "proxy/session.h"
+
+/* Takes what was just read, the raw buffer being empty; keeps what can't be taken yet. */
+void input_take(struct session *s, struct block *block, struct slice bytes);
+/* True while more input could not be used. */
+bool input_blocked(const struct session *s);
+/* Drops all that is parked and read. */
+void input_drop(struct session *s);
+/* Drops the requests, not the answers that are owed. */
+void input_drop_frames(struct session *s);
+/* The waiting time is over: every whole request that waits is answered as not executed. */
+void input_expire(struct session *s);
+/* An answer to this request that the session gives itself. The request is done with. */
+void local_answer(struct session *s, const struct command *command);
+/* See session_set_reading in session.c. */
+void session_set_reading(struct session *s);
+
+#endif

@@ -1,0 +1,289 @@
+/* What becomes of the requests that a lost link leaves unanswered. The journal tells what was sent:
+ *
+ *   not sent, or sent in part           goes back, to be sent on the next link
+ *   sent, repeatable                    the same; unless a request in doubt stands behind it, whose
+ *                                       effect it would see: then in doubt
+ *   sent, a blocking pop                nil, as at its time-out
+ *   sent, anything else                 in doubt: said once, never sent again
+ *   a transaction whose EXEC was sent   its commands were queued, EXEC is in doubt
+ *   a transaction whose EXEC was not    goes back whole if no answer of it was given; else it is
+ *                                       answered here and EXEC says that it was discarded
+ */
+#include "proxy/session_input.h"
+
+#include <stdlib.h>
+
+#include "proxy/base/log.h"
+#include "proxy/worker.h"
+
+static const char in_doubt[] = "-INDOUBT The primary was lost after the command was sent; it may "
+                               "or may not have been, or may still be, executed\r\n";
+static const char exec_in_doubt[] =
+    "-INDOUBT The primary was lost after EXEC was sent; the transaction may or may not have been, "
+    "or may still be, executed\r\n";
+
+enum verdict { AGAIN, DOUBT, NIL, OK, QUEUED, EXEC_DOUBT, KEPT, NOT_EXECUTED, NONE };
+
+struct judgement {
+    struct session *s;
+    const struct journal *journal;
+    uint32_t kept; /* the oldest requests whose kept replies are given */
+    enum verdict *verdicts;
+};
+
+const char *session_nil(const struct session *s, const struct command *command)
+{
+    if (s->profile.resp == 3) {
+        return "_\r\n";
+    }
+    bool bulk = slice_eq_nocase(slice_str(command->name), "blmove") ||
+                slice_eq_nocase(slice_str(command->name), "brpoplpush");
+    return bulk ? "$-1\r\n" : "*-1\r\n";
+}
+
+static bool was_sent(const struct journal *j, const struct record *r)
+{
+    return journal_state(j, r) == RECORD_SENT;
+}
+
+static enum verdict judge_plain(const struct journal *j, const struct record *r, bool doubt_behind)
+{
+    if (r->own) {
+        return NONE;
+    }
+    if (!was_sent(j, r)) {
+        return journal_has(j, r) ? AGAIN : NOT_EXECUTED;
+    }
+    if (command_repeatable(r->command) && !doubt_behind && journal_has(j, r)) {
+        return AGAIN;
+    }
+    return r->command->cls == COMMAND_BLOCKING ? NIL : DOUBT;
+}
+
+/* Judges the transaction that holds the records [from, ...): up to its EXEC or DISCARD, or all that
+ * is left. begun: its MULTI was answered before. Returns the first record behind it. */
+static uint32_t judge_transaction(struct judgement *g, uint32_t from, bool begun)
+{
+    const struct journal *j = g->journal;
+    uint32_t end = from;
+    const struct record *last = NULL;
+    while (end < j->count && last == NULL) {
+        const struct record *r = journal_at(j, end++);
+        if (r->command->cls == COMMAND_EXEC || r->command->cls == COMMAND_DISCARD) {
+            last = r;
+        }
+    }
+    bool ended = last != NULL && was_sent(j, last);
+    for (uint32_t i = from; i < end; i++) {
+        const struct record *r = journal_at(j, i);
+        g->verdicts[i] = !ended ? (journal_has(j, r) ? AGAIN : NOT_EXECUTED) : QUEUED;
+        if (ended && (r == last || r->command->cls == COMMAND_MULTI)) {
+            g->verdicts[i] = r->command->cls == COMMAND_EXEC ? EXEC_DOUBT : OK;
+        }
+    }
+    struct session *s = g->s;
+    if (ended) {
+        s->multi = s->watch = s->watch_lost = false;
+    } else if (begun) {
+        s->multi_lost = true;
+    }
+    return end;
+}
+
+static void judge(struct judgement *g)
+{
+    const struct journal *j = g->journal;
+    bool doubt_behind = false, multi = g->s->multi;
+    uint32_t i = 0;
+    for (; i < g->kept; i++) {
+        g->verdicts[i] = KEPT;
+    }
+    while (i < j->count) {
+        const struct record *r = journal_at(j, i);
+        if (multi || r->command->cls == COMMAND_MULTI) {
+            i = judge_transaction(g, i, multi);
+            multi = false;
+        } else {
+            g->verdicts[i++] = NONE;
+        }
+    }
+    for (i = j->count; i-- > g->kept;) {
+        if (g->verdicts[i] == NONE) {
+            g->verdicts[i] = judge_plain(j, journal_at(j, i), doubt_behind);
+        }
+        enum verdict v = g->verdicts[i];
+        doubt_behind = doubt_behind || v == DOUBT || v == NIL || v == EXEC_DOUBT;
+    }
+}
+
+static void put_again(struct session *s, struct list *items, const struct journal *j,
+                      const struct record *r)
+{
+    struct buf frame = {0};
+    size_t n = journal_bytes(j, r);
+    journal_copy(j, r, buf_reserve(&frame, n));
+    buf_commit(&frame, n);
+    if (journal_state(j, r) != RECORD_UNSENT) {
+        s->service->report.resent++;
+    }
+    if (r->end != UINT64_MAX) {
+        park_frame(items, r->command, &frame);
+        return;
+    }
+    /* The client is still sending it: it goes on as if nothing of it had been taken. */
+    buf_append(&frame, buf_slice(&s->raw));
+    buf_release(&s->raw);
+    s->raw = frame;
+    s->streaming = false;
+}
+
+static void put_not_executed(struct session *s, struct list *items, const struct record *r)
+{
+    struct buf words = {0};
+    buf_printf(&words,
+               "-LOADING No primary available for '%.64s'; the command was not executed\r\n",
+               s->service->config->name);
+    park_answer(items, buf_slice(&words));
+    buf_release(&words);
+    if (r->end == UINT64_MAX) {
+        s->streaming = false;
+        s->swallowing = true;
+    }
+}
+
+static void put(const struct judgement *g, uint32_t i, struct list *items)
+{
+    struct session *s = g->s;
+    const struct record *r = journal_at(g->journal, i);
+    switch (g->verdicts[i]) {
+    case AGAIN: put_again(s, items, g->journal, r); return;
+    case DOUBT:
+        s->service->report.in_doubt++;
+        park_answer(items, slice_str(in_doubt));
+        return;
+    case EXEC_DOUBT:
+        s->service->report.in_doubt++;
+        park_answer(items, slice_str(exec_in_doubt));
+        return;
+    case NIL:
+        s->service->report.in_doubt++;
+        log_limited(
+            LOG_WARNING, "blocking-in-doubt",
+            "service=%s command=%s action=\"answered nil; an element may have been popped\"",
+            s->service->config->name, r->command->name);
+        park_answer(items, slice_str(session_nil(s, r->command)));
+        return;
+    case OK: park_answer(items, slice_str("+OK\r\n")); return;
+    case QUEUED: park_answer(items, slice_str("+QUEUED\r\n")); return;
+    case KEPT:
+        if (!r->own) {
+            park_answer(items, tentative_reply(&s->tentative, i));
+        }
+        return;
+    case NOT_EXECUTED: put_not_executed(s, items, r); return;
+    case NONE: return;
+    }
+}
+
+/* Everything the link holds goes in front of what is parked already. */
+static void give_back(struct session *s, struct judgement *g)
+{
+    struct list items = {0};
+    for (uint32_t i = 0; i < g->journal->count; i++) {
+        put(g, i, &items);
+    }
+    for (struct list_node *n = list_pop(&s->parked); n != NULL; n = list_pop(&s->parked)) {
+        list_append(&items, n);
+    }
+    for (struct list_node *n = list_pop(&items); n != NULL; n = list_pop(&items)) {
+        list_append(&s->parked, n);
+    }
+    free(g->verdicts);
+    tentative_clear(&s->tentative);
+    s->asking = false;
+}
+
+void session_take_back(struct session *s)
+{
+    struct journal *j = &s->link->journal;
+    struct judgement g = {.s = s, .journal = j};
+    g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
+    bool clean = true;
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct record *r = journal_at(j, i);
+        g.verdicts[i] = r->own ? NONE : AGAIN;
+        clean = clean && journal_state(j, r) != RECORD_PARTIAL;
+    }
+    give_back(s, &g);
+    s->link->frozen = false;
+    if (clean) {
+        journal_clear(j);
+    } else {
+        link_close(&s->link, LINK_END_REFUSED);
+    }
+}
+
+/* A reply already begun to the client: a read may end on its old link while a primary only moved,
+ * else the client can't be told, for RESP has no way to take back half a reply. */
+static bool keep_begun_reply(struct session *s, enum link_end end)
+{
+    struct journal *j = &s->link->journal;
+    bool read = j->count > 0 && journal_at(j, 0)->command->cls == COMMAND_READ;
+    if (end != LINK_END_GENERATION || !read || s->link->state != LINK_READY) {
+        return false;
+    }
+    struct judgement g = {.s = s, .journal = j};
+    g.verdicts = xcalloc(j->count, sizeof *g.verdicts);
+    judge(&g);
+    g.verdicts[0] = NONE;
+    give_back(s, &g);
+    journal_keep_first(j);
+    link_retire(s->link);
+    return true;
+}
+
+static void end_session(struct session *s, enum session_end end, const char *what)
+{
+    log_limited(LOG_NOTICE, "session-closed", "service=%s reason=%s state=%s",
+                s->service->config->name, session_end_word(end), log_quote(slice_str(what)));
+    s->service->report.closed++;
+    session_close(s, end);
+}
+
+void session_link_lost(struct session *s, enum link_end end)
+{
+    if (s->link == NULL) {
+        return;
+    }
+    if (s->link->streaming) {
+        if (!keep_begun_reply(s, end)) {
+            end_session(s, SESSION_END_CUT, "part of a reply was given");
+        }
+        return;
+    }
+    if (s->uncarried != NULL) {
+        end_session(s, SESSION_END_UNCARRIED, s->uncarried);
+        return;
+    }
+    struct journal *j = &s->link->journal;
+    struct judgement g = {.s = s, .journal = j, .kept = tentative_settled(s)};
+    g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
+    if (s->multi && j->count == 0) {
+        s->multi_lost = true;
+    }
+    judge(&g);
+    if (s->watch) {
+        s->watch_lost = true;
+        s->watch = false;
+    }
+    if (s->scout) {
+        service_unwait(s->service, s);
+    }
+    if (s->link->state == LINK_READY && end == LINK_END_PEER && !s->link->proven) {
+        service_link_failed(
+            s->service); /* a server that takes links and drops them is not asked at once again */
+    }
+    give_back(s, &g);
+    link_close(&s->link, end);
+    session_pump(s);
+}

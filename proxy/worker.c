@@ -1,0 +1,265 @@
+#include "proxy/worker.h"
+
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdlib.h>
+#include <unistd.h>
+
+#include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/server.h"
+#include "proxy/service.h"
+
+#define WORKER_MAGIC   0x30b40006u
+#define READ_SPACE_MIN (READ_CHUNK / 4) /* less room than this in the read block: take a new one   \
+                                         */
+
+struct client_mail {
+    struct mail mail;
+    size_t service;
+    int fd;
+};
+
+struct topology_mail {
+    struct mail mail;
+    struct topology *topology;
+};
+
+struct drain_mail {
+    struct mail mail;
+    uint64_t timeout_ms;
+};
+
+static struct worker *worker_of(void *owner)
+{
+    struct worker *w = owner;
+    CHECK_MAGIC(w, WORKER_MAGIC);
+    return w;
+}
+
+ssize_t worker_read(struct worker *w, struct transport *t, char **at)
+{
+    struct block *b = w->read_block;
+    if (b == NULL || b->cap - b->used < READ_SPACE_MIN) {
+        if (b != NULL) {
+            block_unref(b);
+        }
+        b = w->read_block = block_new(&w->pool, BLOCK_64K);
+    }
+    *at = b->data + b->used;
+    return transport_read(t, *at, b->cap - b->used);
+}
+
+void worker_read_done(struct worker *w, size_t n)
+{
+    struct block *b = w->read_block;
+    /* Nobody looks at the block: the next read may write from its beginning. */
+    b->used = b->refs > 1 ? b->used + (uint32_t)n : 0;
+}
+
+void worker_again(struct worker *w, struct session *s)
+{
+    if (!list_on(&s->again)) {
+        list_append(&w->again, &s->again);
+    }
+    loop_again(w->loop);
+}
+
+static void maybe_stop(struct worker *w)
+{
+    if (w->draining && w->sessions.count == 0) {
+        loop_stop(w->loop);
+    }
+}
+
+void worker_session_closed(struct worker *w)
+{
+    atomic_fetch_sub_explicit(&w->load, 1, memory_order_relaxed);
+    maybe_stop(w);
+}
+
+static void adopt_topology(struct worker *w)
+{
+    if (w->next_topology == NULL) {
+        return;
+    }
+    struct topology *old = w->topology;
+    w->topology = w->next_topology;
+    w->next_topology = NULL;
+    for (size_t i = 0; i < w->topology->service_count; i++) {
+        service_adopt(&w->services[i], &w->topology->service[i]);
+    }
+    topology_unref(&old);
+}
+
+static void pump_again(struct worker *w)
+{
+    for (size_t n = w->again.count; n > 0; n--) {
+        session_pump(CONTAINER_OF(list_pop(&w->again), struct session, again));
+    }
+}
+
+/* Links first: what they send is on its way while the clients are answered. */
+static void flush_touched(struct worker *w)
+{
+    while (w->touched_links.count > 0 || w->touched_sessions.count > 0) {
+        struct list_node *n = list_pop(&w->touched_links);
+        if (n != NULL) {
+            link_flush(CONTAINER_OF(n, struct link, touched));
+            continue;
+        }
+        session_flush(CONTAINER_OF(list_pop(&w->touched_sessions), struct session, touched));
+    }
+}
+
+static void free_dead(struct worker *w)
+{
+    while (w->dead_links.count > 0) {
+        link_free(CONTAINER_OF(w->dead_links.first, struct link, touched));
+    }
+    while (w->dead_sessions.count > 0) {
+        session_free(CONTAINER_OF(w->dead_sessions.first, struct session, touched));
+    }
+}
+
+static void flush(void *owner)
+{
+    struct worker *w = worker_of(owner);
+    adopt_topology(w);
+    pump_again(w);
+    for (size_t i = 0; i < w->config->service_count; i++) {
+        service_release(&w->services[i]);
+    }
+    flush_touched(w);
+    free_dead(w);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = worker_of(arg);
+    loop_run(w->loop);
+    for (size_t i = 0; i < w->config->service_count; i++) {
+        service_stop(&w->services[i]);
+    }
+    loop_disarm(w->loop, &w->retry_timer);
+    loop_disarm(w->loop, &w->drain_timer);
+    server_worker_ended(w->server);
+    return NULL;
+}
+
+struct worker *worker_start(struct server *server, const struct config *config, unsigned index)
+{
+    struct worker *w = xcalloc(1, sizeof *w);
+    w->magic = WORKER_MAGIC;
+    w->index = index;
+    w->server = server;
+    w->config = config;
+    w->loop = loop_new(w, flush);
+    w->topology = topology_new(config->service_count);
+    w->services = xcalloc(config->service_count, sizeof *w->services);
+    for (size_t i = 0; i < config->service_count; i++) {
+        w->services[i] = (struct worker_service){.worker = w,
+                                                 .index = i,
+                                                 .config = &config->services[i],
+                                                 .now = &w->topology->service[i]};
+    }
+    /* Signals are the main thread's business. */
+    sigset_t all, before;
+    CHECK(sigfillset(&all) == 0 && pthread_sigmask(SIG_SETMASK, &all, &before) == 0);
+    CHECK(pthread_create(&w->thread, NULL, run, w) == 0);
+    CHECK(pthread_sigmask(SIG_SETMASK, &before, NULL) == 0);
+    return w;
+}
+
+static void deliver_client(struct mail *mail, void *owner)
+{
+    struct client_mail *m = CONTAINER_OF(mail, struct client_mail, mail);
+    struct worker *w = worker_of(owner);
+    if (w->draining) {
+        (void)close(m->fd);
+        worker_session_closed(w);
+    } else if (session_open(&w->services[m->service], m->fd) == NULL) {
+        log_limited(LOG_ERROR, "session-refused", "service=%s error=\"can't be watched\"",
+                    w->config->services[m->service].name);
+        worker_session_closed(w);
+    }
+    free(m);
+}
+
+void worker_take_client(struct worker *w, size_t service, int fd)
+{
+    struct client_mail *m = xcalloc(1, sizeof *m);
+    *m = (struct client_mail){.mail = {.deliver = deliver_client}, .service = service, .fd = fd};
+    atomic_fetch_add_explicit(&w->load, 1, memory_order_relaxed);
+    loop_post(w->loop, &m->mail);
+}
+
+static void deliver_topology(struct mail *mail, void *owner)
+{
+    struct topology_mail *m = CONTAINER_OF(mail, struct topology_mail, mail);
+    struct worker *w = worker_of(owner);
+    topology_unref(&w->next_topology); /* only the newest counts */
+    w->next_topology = m->topology;
+    free(m);
+}
+
+void worker_take_topology(struct worker *w, struct topology *topology)
+{
+    struct topology_mail *m = xcalloc(1, sizeof *m);
+    *m = (struct topology_mail){.mail = {.deliver = deliver_topology}, .topology = topology};
+    loop_post(w->loop, &m->mail);
+}
+
+static void for_each_session(struct worker *w, void (*visit)(struct session *s))
+{
+    /* A visit may close its session, and only that one. */
+    for (struct list_node *n = w->sessions.first, *next; n != NULL; n = next) {
+        next = n->next;
+        visit(CONTAINER_OF(n, struct session, node));
+    }
+}
+
+static void on_drain_over(struct wheel_timer *timer)
+{
+    struct worker *w = CONTAINER_OF(timer, struct worker, drain_timer);
+    CHECK_MAGIC(w, WORKER_MAGIC);
+    for_each_session(w, session_drain_now);
+}
+
+static void deliver_drain(struct mail *mail, void *owner)
+{
+    struct drain_mail *m = CONTAINER_OF(mail, struct drain_mail, mail);
+    struct worker *w = worker_of(owner);
+    if (!w->draining) {
+        w->draining = true;
+        for_each_session(w, session_drain);
+    }
+    loop_arm(w->loop, &w->drain_timer, m->timeout_ms, on_drain_over);
+    maybe_stop(w);
+    free(m);
+}
+
+void worker_drain(struct worker *w, uint64_t timeout_ms)
+{
+    struct drain_mail *m = xcalloc(1, sizeof *m);
+    *m = (struct drain_mail){.mail = {.deliver = deliver_drain}, .timeout_ms = timeout_ms};
+    loop_post(w->loop, &m->mail);
+}
+
+void worker_join(struct worker **where)
+{
+    struct worker *w = *where;
+    *where = NULL;
+    CHECK(pthread_join(w->thread, NULL) == 0);
+    loop_free(&w->loop);
+    CHECK(w->sessions.count == 0 && w->dead_sessions.count == 0 && w->dead_links.count == 0);
+    if (w->read_block != NULL) {
+        block_unref(w->read_block);
+    }
+    block_pool_clear(&w->pool);
+    topology_unref(&w->topology);
+    topology_unref(&w->next_topology);
+    free(w->services);
+    w->magic = 0;
+    free(w);
+}

@@ -1,0 +1,63 @@
+/* A worker: one thread with its loop, its sessions and their links. Nothing here is locked; the
+ * main thread speaks to it by mail. */
+#ifndef VEDETTE_PROXY_WORKER_H
+#define VEDETTE_PROXY_WORKER_H
+
+#include <pthread.h>
+
+#include "config/config.h"
+#include "proxy/base/block.h"
+#include "proxy/link.h"
+#include "proxy/net/loop.h"
+#include "proxy/service.h"
+#include "proxy/session.h"
+#include "sentinel/topology.h"
+
+struct server;
+
+struct worker {
+    uint32_t magic;
+    unsigned index;
+    struct server *server;
+    const struct config *config;
+    struct loop *loop;
+    pthread_t thread;
+    struct block_pool pool;
+    struct block *read_block; /* sockets are read into it; views of it travel on */
+    struct topology *topology, *next_topology;
+    struct worker_service *services;
+    struct list sessions;
+    struct list touched_links, touched_sessions;
+    struct list again; /* sessions whose share of this turn is used up */
+    struct list dead_links, dead_sessions;
+    uint32_t handshakes; /* links not yet READY */
+    struct wheel_timer retry_timer;
+    struct wheel_timer drain_timer;
+    bool draining;
+    _Atomic uint32_t load; /* sessions, counted by the acceptor at hand-over */
+};
+
+struct worker *worker_start(struct server *server, const struct config *config, unsigned index);
+/* From the main thread. fd belongs to the worker from then on. */
+void worker_take_client(struct worker *w, size_t service, int fd);
+/* From the main thread; takes over one reference. */
+void worker_take_topology(struct worker *w, struct topology *topology);
+/* From the main thread: ends idle sessions, waits for busy ones up to timeout_ms, then the thread
+ * ends. A second call shortens the wait. */
+void worker_drain(struct worker *w, uint64_t timeout_ms);
+/* After worker_drain: waits for the thread and frees it all. Sets *w to NULL. */
+void worker_join(struct worker **w);
+
+/* Within the worker's thread. */
+
+/* Reads what a socket holds, at most one block. On > 0 the bytes lie at *at in w->read_block;
+ * finish with worker_read_done once all views of them are taken. */
+ssize_t worker_read(struct worker *w, struct transport *t, char **at);
+void worker_read_done(struct worker *w, size_t n);
+
+/* s has used its share of this turn; it is pumped again in the next one. */
+void worker_again(struct worker *w, struct session *s);
+/* A session of this worker has ended. */
+void worker_session_closed(struct worker *w);
+
+#endif
