@@ -168,7 +168,7 @@ static void take_flag(struct arg_reader *r, struct args *args, enum flag_id id, 
     UNREACHABLE("flag");
 }
 
-enum config_action args_parse(struct args *args, const struct config_input *in, struct draft *d)
+enum config_action config_args_parse(struct args *args, const struct config_input *in, struct draft *d)
 {
     if (asks_for(in, FLAG_HELP)) {
         return CONFIG_HELP;
@@ -255,7 +255,7 @@ void args_apply(const struct args *args, struct draft *d)
     }
 }
 
-void args_free(struct args *args)
+void config_args_free(struct args *args)
 {
     for (size_t i = 0; i < args->set_count; i++) {
         free(args->sets[i].where);

@@ -42,9 +42,9 @@ struct args {
 };
 
 /* Reads the command line into *args. With --help or --version nothing else is looked at. */
-enum config_action args_parse(struct args *args, const struct config_input *in, struct draft *d);
+enum config_action config_args_parse(struct args *args, const struct config_input *in, struct draft *d);
 /* Takes down what the flags set, once all sections are known. */
 void args_apply(const struct args *args, struct draft *d);
-void args_free(struct args *args);
+void config_args_free(struct args *args);
 
 #endif

@@ -83,11 +83,11 @@ struct config *config_load(const struct config_input *in, enum config_action *ac
     struct args args = {0};
     struct draft draft;
     draft_init(&draft, report);
-    *action = args_parse(&args, in, &draft);
+    *action = config_args_parse(&args, in, &draft);
     if (*action != CONFIG_HELP && *action != CONFIG_VERSION) {
         config = load(in, &args, &draft);
     }
-    args_free(&args);
+    config_args_free(&args);
     draft_free(&draft);
     return config;
 }
