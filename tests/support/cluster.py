@@ -61,6 +61,7 @@ class Daemon:
         self.log_path = os.path.join(self.directory, "log")
         self._program = binary(program, directory)
         self.process = None
+        self._password = None
 
     @property
     def address(self):
@@ -82,7 +83,17 @@ class Daemon:
         return True
 
     def connect(self, timeout=5.0):
-        return Conn(self.address, timeout)
+        conn = Conn(self.address, timeout)
+        if self._password:
+            conn.call("AUTH", self._password)
+        return conn
+
+    def configure(self, lines, settings):
+        """Writes the configuration; a requirepass in settings is used by connect."""
+        lines = [*lines, *(" ".join(setting) for setting in settings)]
+        self._password = dict(s for s in settings if len(s) == 2).get("requirepass")
+        with open(self.config_path, "w", encoding="ascii") as config:
+            config.write("\n".join(lines) + "\n")
 
     def call(self, *args, timeout=5.0):
         """One command over a connection of its own; errors are raised."""
@@ -112,15 +123,12 @@ class Node(Daemon):
 
     def __init__(self, directory, replica_of=None, settings=()):
         super().__init__("redis-server", directory)
-        lines = [f"port {self.port}", f"bind {HOST}", f"dir {self.directory}", "save ''",
+        lines = [f"port {self.port}", f"bind {HOST}", f"dir {self.directory}", 'save ""',
                  "enable-debug-command yes", "repl-diskless-sync-delay 0",
-                 "repl-backlog-size 64mb", "daemonize no", "databases 16",
-                 "hz 50"]
-        lines += [" ".join(setting) for setting in settings]
+                 "repl-backlog-size 64mb", "hz 50"]
         if replica_of:
             lines.append(f"replicaof {HOST} {replica_of.port}")
-        with open(self.config_path, "w", encoding="ascii") as config:
-            config.write("\n".join(lines).replace("''", '""') + "\n")
+        self.configure(lines, settings)
 
     def role(self):
         return self.call("ROLE")[0].decode()
@@ -148,25 +156,13 @@ class Sentinel(Daemon):
     def __init__(self, directory, monitored, timers, quorum=2, settings=()):
         super().__init__("redis-sentinel", directory)
         self.timers = timers
-        self._auth = None
-        lines = [f"port {self.port}", f"bind {HOST}", f"dir {self.directory}", "daemonize no"]
+        lines = [f"port {self.port}", f"bind {HOST}", f"dir {self.directory}"]
         for name, port in monitored.items():
             lines += [f"sentinel monitor {name} {HOST} {port} {quorum}",
                       f"sentinel down-after-milliseconds {name} {timers.down_after}",
                       f"sentinel failover-timeout {name} {timers.failover_timeout}",
                       f"sentinel parallel-syncs {name} 1"]
-        for setting in settings:
-            lines.append(" ".join(setting))
-            if setting[0] == "requirepass":
-                self._auth = setting[1]
-        with open(self.config_path, "w", encoding="ascii") as config:
-            config.write("\n".join(lines) + "\n")
-
-    def connect(self, timeout=5.0):
-        conn = super().connect(timeout)
-        if self._auth:
-            conn.ok("AUTH", self._auth)
-        return conn
+        self.configure(lines, settings)
 
     def start(self, *arguments):
         super().start(*arguments)
@@ -264,8 +260,9 @@ class Cluster:
             self._stack.close()
 
     def _start(self):
-        slot = Slot(self._alone)
-        self._stack.callback(slot.release)
+        if self._counts[0] or self._alone:  # a lone node weighs nothing
+            slot = Slot(self._alone)
+            self._stack.callback(slot.release)
         self.directory = tempfile.mkdtemp(prefix="vedette-")
         self._stack.callback(shutil.rmtree, self.directory, ignore_errors=True)
         replicas, sentinels = self._counts

@@ -80,18 +80,18 @@ class Proxy:
 
     sentinels: (host, port) pairs. settings: {"proxy.workers": 2, "service.mymaster.hold-timeout":
     "5s"} become --set; keys without a section are the service's. config: text of a file to use
-    instead of flags (then `address` is for the caller to say).
+    instead of flags, @LISTEN@ in it stands for the address. wrapper: words before the command.
     """
 
     def __init__(self, sentinels=(), settings=None, master="mymaster", config=None, arguments=(),
-                 env=None, sentinel_settings=None):
+                 env=None, sentinel_settings=None, wrapper=()):
         self._port = Port()
         self.address = ("127.0.0.1", self._port.number)
         self.directory = tempfile.mkdtemp(prefix="vedette-proxy-")
         self.log_path = os.path.join(self.directory, "log")
         self._env = environment()
         self._env.update(env or {})
-        self._argv = [executable()]
+        self._argv = [*wrapper, executable()]
         if config is not None:
             path = os.path.join(self.directory, "vedette.ini")
             with open(path, "w", encoding="utf-8") as file:

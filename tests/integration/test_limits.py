@@ -1,0 +1,169 @@
+"""Scenario 65 and max-clients: what can run out or be refused, said clearly, survived, no spin."""
+
+import os
+import time
+
+import pytest
+
+from support.cluster import Cluster
+from support.proxy import Proxy
+from support.resp import ServerError, encode
+from support.wait import wait_until
+
+MAX_CLIENTS = ServerError("ERR max number of clients reached")
+
+
+def cpu_share(process, seconds=1.0):
+    """How much of one processor the process uses over a moment."""
+    def used():
+        with open(f"/proc/{process.pid}/stat", encoding="ascii", errors="replace") as stat:
+            fields = stat.read().rsplit(")", 1)[1].split()
+        return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+    before = used()
+    time.sleep(seconds)
+    return (used() - before) / seconds
+
+
+def test_max_clients(start_service):
+    with start_service({"proxy.max-clients": 10}) as service:
+        clients = [service.connect() for _ in range(10)]
+        for client in clients:
+            assert client.ok("PING") == "PONG"
+        with service.connect() as refused:
+            assert refused.read() == MAX_CLIENTS
+            assert refused.closed()
+        for client in clients:
+            assert client.ok("PING") == "PONG"
+        clients.pop().close()
+
+        def admitted():
+            with service.connect() as client:
+                return client.call("PING") == "PONG"
+        wait_until(admitted, 10, "a place for another client")
+        for client in clients:
+            client.close()
+
+
+def test_65_descriptors_run_out(tmp_path):
+    """A hard limit far below max-clients: it says so, serves what it can, and does not spin."""
+    shell = tmp_path / "limited"
+    with Cluster(replicas=0, sentinels=1) as cluster:
+        proxy = Proxy(cluster.sentinel_addresses, {"proxy.max-clients": 100000},
+                      wrapper=["/bin/sh", str(shell)])
+        shell.write_text('ulimit -n 400 && exec "$@"\n')
+        try:
+            proxy.start()
+        except AssertionError as refusal:  # to refuse to start, with the arithmetic, is as good
+            assert "ended at once" in str(refusal) and "100000" in proxy.log()
+            proxy.discard()
+            return
+        with proxy_closing(proxy):
+            proxy.wait_serving()
+            clients = [proxy.connect() for _ in range(450)]
+            for client in clients:
+                client.send(encode("PING"))
+            served, refused = [], 0
+            for client in clients:
+                try:
+                    reply = client.read(timeout=0.5 if refused else 5)
+                except (TimeoutError, EOFError, ConnectionError):
+                    refused += 1
+                    continue
+                if reply == "PONG":
+                    served.append(client)
+                else:
+                    assert reply == MAX_CLIENTS
+                    refused += 1
+            assert len(served) >= 20 and refused >= 50
+            assert cpu_share(proxy.process) < 0.5
+            for client in served:
+                assert client.ok("SET", "k", "v") == "OK"
+            for client in clients:
+                client.close()
+            wait_until(lambda: proxy.call("PING") == "PONG", 15, "recovery")
+
+
+class proxy_closing:
+    """Ends a proxy that was started without `with`."""
+
+    def __init__(self, proxy):
+        self.proxy = proxy
+
+    def __enter__(self):
+        return self.proxy
+
+    def __exit__(self, *exception):
+        return self.proxy.__exit__(*exception)
+
+
+def test_65_upstream_maxclients(start_service):
+    """The server refuses further connections: what needs one waits, shared links go on, and when
+    there is room again everything is answered."""
+    with start_service({"hold-timeout": "20s"}) as service:
+        with service.connect(30) as busy:
+            busy.ok("INCR", "n")
+            now = int(service.node.info("clients")["connected_clients"])
+            keep = service.node.connect()
+            keep.ok("CONFIG", "SET", "maxclients", now + 3)
+            blockers = [service.connect(30) for _ in range(12)]
+            for client in blockers:
+                client.send(encode("BLPOP", "list", "0"))
+            wait_until(lambda: int(keep_info(keep)["rejected_connections"]) > 0, 10, "a refusal")
+            for _ in range(50):
+                assert isinstance(busy.ok("INCR", "n"), int)
+            assert cpu_share(service.proxy.process) < 0.5
+            keep.ok("CONFIG", "SET", "maxclients", 1000)
+            wait_until(lambda: int(keep_info(keep, "clients")["blocked_clients"]) == 12, 15,
+                       "all to be blocked")
+            keep.ok("RPUSH", "list", *range(12))
+            answers = sorted(client.read()[1] for client in blockers)
+            assert answers == sorted(b"%d" % i for i in range(12))
+            for client in [keep, *blockers]:
+                client.close()
+
+
+def keep_info(conn, section="stats"):
+    text = conn.ok("INFO", section).decode()
+    return dict(line.split(":", 1) for line in text.split("\r\n") if ":" in line)
+
+
+def test_65_wrong_upstream_password(start_service):
+    """The proxy's own password is refused: clients get an error in time, the log says why without
+    saying the password, and it recovers when the server's password is set right."""
+    with start_service({"password": "right-one-42", "hold-timeout": "1s"},
+                       node_settings=[("requirepass", "right-one-42")],
+                       sentinel_settings=[("sentinel auth-pass mymaster", "right-one-42")]) as \
+            service:
+        with service.connect() as client:
+            assert client.ok("SET", "k", "v") == "OK"
+        with service.node.connect() as direct:
+            direct.ok("CONFIG", "SET", "requirepass", "changed-77")
+            direct.ok("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+            with service.connect(10) as client:
+                began = time.monotonic()
+                reply = client.call("GET", "k")
+                assert isinstance(reply, ServerError), reply
+                assert reply.code in ("LOADING", "NOAUTH", "WRONGPASS")
+                assert time.monotonic() - began < 5
+                assert cpu_share(service.proxy.process) < 0.5
+                direct.ok("CONFIG", "SET", "requirepass", "right-one-42")
+
+                def recovered():
+                    return client.call("GET", "k", timeout=5) == b"v"
+                wait_until(recovered, 15, "recovery", 0.2)
+        log = service.proxy.log()
+        assert "right-one-42" not in log and "changed-77" not in log
+        assert "WRONGPASS" in log or "password" in log.lower() or "auth" in log.lower()
+
+
+@pytest.mark.parametrize("clients", [1000])
+def test_many_clients(service, clients):
+    """All at once, each with a request; shared links stay few."""
+    opened = [service.connect(30) for _ in range(clients)]
+    for number, client in enumerate(opened):
+        client.send(encode("ECHO", number))
+    for number, client in enumerate(opened):
+        assert client.read() == b"%d" % number
+    assert int(service.node.info("clients")["connected_clients"]) < 60
+    for client in opened:
+        client.close()
