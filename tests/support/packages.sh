@@ -36,7 +36,8 @@ packages_options='-q -o DPkg::Lock::Timeout=300 -o Acquire::Retries=3 -o Acquire
 
 # Prints the arguments that are not installed, separated by spaces.
 packages_absent() {
-    packages_have=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' "$@" 2>/dev/null) "
+    # It fails for names it does not know, having printed the others.
+    packages_have=" $(dpkg-query -W -f '${db:Status-Status}=${Package} ' "$@" 2>/dev/null || :) "
     packages_out=
     for packages_name in "$@"; do
         case $packages_have in
