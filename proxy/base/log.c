@@ -50,13 +50,11 @@ static size_t put_head(char *line, size_t cap, enum log_level level, const char 
     return n < 0 ? 0 : (size_t)n;
 }
 
-static void put_line(const char *line, size_t n)
+static bool put_line(const char *line, size_t n)
 {
     struct pollfd fd = {.fd = STDERR_FILENO, .events = POLLOUT};
-    if (poll(&fd, 1, 0) != 1 || (fd.revents & POLLOUT) == 0 ||
-        write(STDERR_FILENO, line, n) != (ssize_t)n) {
-        atomic_fetch_add(&lost_lines, 1);
-    }
+    return poll(&fd, 1, 0) == 1 && (fd.revents & POLLOUT) != 0 &&
+           write(STDERR_FILENO, line, n) == (ssize_t)n;
 }
 
 void log_write(enum log_level level, const char *event, const char *fmt, ...)
@@ -79,7 +77,9 @@ void log_write(enum log_level level, const char *event, const char *fmt, ...)
     }
     n = n < cap ? n : cap - 1;
     line[n++] = '\n';
-    put_line(line, n);
+    if (!put_line(line, n)) {
+        atomic_fetch_add(&lost_lines, lost + 1); /* the line that would have told of them too */
+    }
 }
 
 static bool plain(struct slice value)
