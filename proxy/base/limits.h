@@ -3,19 +3,19 @@
 #define VEDETTE_BASE_LIMITS_H
 
 /* One read from a socket: large enough that a system call is cheap beside the copy. */
-#define READ_CHUNK (64u * 1024u)
+#define READ_CHUNK (64u << 10)
 
 /* An incomplete request up to here waits in the session; a larger one streams to its link. */
-#define REQUEST_BUFFER_MAX (64u * 1024u)
+#define REQUEST_BUFFER_MAX (64u << 10)
 /* An incomplete reply up to here waits in the link, so that a link lost in its middle can still be
  * made good elsewhere; a larger one streams to the client. */
-#define REPLY_BUFFER_MAX (64u * 1024u)
+#define REPLY_BUFFER_MAX (64u << 10)
 
 /* Protocol bounds of Redis 7.0 (networking.c): inline and header lines, argument count, bulk. */
-#define INLINE_MAX         (64u * 1024u)
-#define REQUEST_ARGS_MAX   (1024u * 1024u)
+#define INLINE_MAX         (64u << 10)
+#define REQUEST_ARGS_MAX   (1u << 20)
 #define BULK_MAX           (512ll * 1024 * 1024)
-#define HEADER_LINE_MAX    (64u * 1024u)
+#define HEADER_LINE_MAX    (64u << 10)
 #define REPLY_ELEMENTS_MAX 0x7fffffffll
 
 /* Requests of one session without an answer; past it the session is not read. */
@@ -23,15 +23,15 @@
 /* Requests of one session handled in one loop turn, so that others get theirs. */
 #define TURN_REQUESTS_MAX 256u
 /* Journal bytes of one link that the kernel has not taken; past it the session is not read. */
-#define LINK_UNSENT_HIGH (1024u * 1024u)
-#define LINK_UNSENT_LOW  (256u * 1024u)
+#define LINK_UNSENT_HIGH (1u << 20)
+#define LINK_UNSENT_LOW  (256u << 10)
 /* Journal bytes of one link without an answer; past it the session is not read. */
-#define LINK_UNANSWERED_MAX (4u * 1024u * 1024u)
+#define LINK_UNANSWERED_MAX (4u << 20)
 /* Reply bytes that a client has not taken; past the high mark its link and it are not read. */
-#define SESSION_OUTPUT_HIGH (1024u * 1024u)
-#define SESSION_OUTPUT_LOW  (256u * 1024u)
+#define SESSION_OUTPUT_HIGH (1u << 20)
+#define SESSION_OUTPUT_LOW  (256u << 10)
 /* Replies kept behind a refused request until it is known what to do with them. */
-#define TENTATIVE_REPLIES_MAX (64u * 1024u)
+#define TENTATIVE_REPLIES_MAX (64u << 10)
 
 /* Waiting sessions let go in one loop turn, and links being opened at once, per worker: a new
  * primary is not drowned at its birth. */
@@ -52,7 +52,7 @@
 #define FDS_RESERVED 256u
 
 /* Sentinel answers (a hostile one must not make us allocate): bytes, elements. */
-#define SENTINEL_REPLY_MAX          (256u * 1024u)
+#define SENTINEL_REPLY_MAX          (256u << 10)
 #define SENTINEL_REPLY_ELEMENTS_MAX 4096
 #define SENTINELS_MAX               32u
 

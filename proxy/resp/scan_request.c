@@ -117,7 +117,7 @@ static bool number_valid(const struct request_scan *s)
 static void end_count(struct request_scan *s, char lf)
 {
     s->odd = lf != '\n';
-    if (!number_valid(s) || (!s->negative && s->number > (uint64_t)REQUEST_ARGS_MAX)) {
+    if (!number_valid(s) || (!s->negative && s->number > REQUEST_ARGS_MAX)) {
         fail(s, FAULT_COUNT);
     } else if (s->negative || s->number == 0) {
         s->empty = true;
