@@ -11,10 +11,10 @@ char *buf_reserve(struct buf *b, size_t n)
 {
     size_t len = buf_len(b);
     CHECK(n <= SIZE_MAX / 4 && len <= SIZE_MAX / 4);
-    if (b->cap - b->end >= n && b->data != NULL) {
+    if (b->data != NULL && b->cap - b->end >= n) {
         return b->data + b->end;
     }
-    if (b->begin > 0 && b->cap - len >= n && b->begin >= len) {
+    if (b->data != NULL && b->begin > 0 && b->cap - len >= n && b->begin >= len) {
         memmove(b->data, b->data + b->begin, len);
     } else {
         size_t cap = b->cap > BUF_MIN ? b->cap : BUF_MIN;
@@ -22,7 +22,7 @@ char *buf_reserve(struct buf *b, size_t n)
             cap *= 2;
         }
         char *grown = xcalloc(1, cap);
-        if (len > 0) {
+        if (b->data != NULL) {
             memcpy(grown, b->data + b->begin, len);
         }
         free(b->data);
