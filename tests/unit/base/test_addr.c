@@ -1,0 +1,183 @@
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <string.h>
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <sys/un.h>
+
+#include <cmocka.h>
+
+#include "proxy/base/addr.h"
+
+static struct addr parsed(const char *text, uint16_t default_port)
+{
+    struct addr a;
+    const char *problem = addr_parse(slice_str(text), default_port, &a);
+    if (problem != NULL) {
+        fail_msg("%s: %s", text, problem);
+    }
+    return a;
+}
+
+static void check(const char *text, uint16_t default_port, const char *host, uint16_t port)
+{
+    struct addr a = parsed(text, default_port);
+    assert_string_equal(a.host, host);
+    assert_int_equal(a.port, port);
+}
+
+static void parses(void **state)
+{
+    char long_host[ADDR_HOST_MAX + 8];
+    (void)state;
+    check("127.0.0.1:6379", 0, "127.0.0.1", 6379);
+    check("s1.example:26379", 26379, "s1.example", 26379);
+    check("s1.example", 26379, "s1.example", 26379);
+    check("[::1]:1", 0, "::1", 1);
+    check("[fe80::1%eth0]:65535", 0, "fe80::1%eth0", 65535);
+    check("[::1]", 6379, "::1", 6379);
+    check("h:1", 2, "h", 1);
+    memset(long_host, 'h', ADDR_HOST_MAX);
+    (void)snprintf(long_host + ADDR_HOST_MAX, 3, ":1");
+    assert_int_equal(strlen(parsed(long_host, 0).host), ADDR_HOST_MAX);
+}
+
+static void refuses(void **state)
+{
+    static const struct {
+        const char *text;
+        uint16_t default_port;
+        const char *says;
+    } rows[] = {
+        {"", 0, "port is missing"},      {"", 1, "host is missing"},
+        {"host", 0, "port is missing"},  {":6379", 0, "host is missing"},
+        {"[]:1", 0, "host is missing"},  {"host:", 1, "port ''"},
+        {"host:0", 0, "port '0'"},       {"host:65536", 0, "port '65536'"},
+        {"host:-1", 0, "port '-1'"},     {"host:+1", 0, "port '+1'"},
+        {"host:01", 0, "port '01'"},     {"host: 1", 0, "port ' 1'"},
+        {"host:1x", 0, "port '1x'"},     {"::1", 6379, "brackets"},
+        {"::1:6379", 0, "brackets"},     {"a:b:1", 0, "brackets"},
+        {"[::1", 1, "without ']'"},      {"[::1]6379", 1, "expected ':'"},
+        {"[::1] :1", 1, "expected ':'"}, {"[::1]:", 1, "port ''"},
+        {"[[::1]:1", 0, "character"},    {"ho st:1", 0, "character"},
+        {"host\n:1", 0, "character"},    {"tcp//host:1", 0, "character"},
+        {"ho]st:1", 0, "character"},     {"\x7f:1", 0, "character"},
+    };
+    char long_host[ADDR_HOST_MAX + 9];
+    struct addr untouched, a;
+    (void)state;
+    memset(&untouched, 0x5a, sizeof untouched);
+    a = untouched;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *says = addr_parse(slice_str(rows[i].text), rows[i].default_port, &a);
+        if (says == NULL || strstr(says, rows[i].says) == NULL) {
+            fail_msg("'%s': %s", rows[i].text, says == NULL ? "taken" : says);
+        }
+        assert_memory_equal(&a, &untouched, sizeof a);
+    }
+    memset(long_host, 'h', ADDR_HOST_MAX + 1);
+    (void)snprintf(long_host + ADDR_HOST_MAX + 1, 3, ":1");
+    assert_non_null(strstr(addr_parse(slice_str(long_host), 0, &a), "longer"));
+    assert_non_null(strstr(addr_parse(slice_of("a\0b:1", 5), 0, &a), "character"));
+    assert_non_null(addr_parse((struct slice){0}, 1, &a));
+}
+
+static void texts(void **state)
+{
+    char text[ADDR_TEXT_MAX], long_host[ADDR_HOST_MAX + 3];
+    struct addr a = parsed("host:1", 0);
+    (void)state;
+    assert_string_equal(addr_text(&a, text), "host:1");
+    a = parsed("[::1]:65535", 0);
+    assert_string_equal(addr_text(&a, text), "[::1]:65535");
+    /* The longest one fits. */
+    memset(long_host, ':', sizeof long_host);
+    long_host[0] = '[';
+    long_host[ADDR_HOST_MAX + 1] = ']';
+    long_host[ADDR_HOST_MAX + 2] = '\0';
+    a = parsed(long_host, 65535);
+    assert_int_equal(strlen(addr_text(&a, text)), ADDR_HOST_MAX + 8);
+}
+
+static void compares(void **state)
+{
+    struct addr a = parsed("Host:1", 0), b = parsed("hOST:1", 0), c = parsed("host:2", 0);
+    (void)state;
+    assert_true(addr_eq(&a, &b));
+    assert_false(addr_eq(&a, &c));
+    c = parsed("host2:1", 0);
+    assert_false(addr_eq(&a, &c));
+}
+
+static struct sockaddr_any numeric(const char *text)
+{
+    struct addr a = parsed(text, 0);
+    struct sockaddr_any sa;
+    assert_true(addr_numeric(&a, &sa));
+    return sa;
+}
+
+static void socket_addresses(void **state)
+{
+    static const char *const same[] = {"127.0.0.1:6379", "255.255.255.255:1", "[::1]:6379",
+                                       "[2001:db8::7]:65535"};
+    static const char *const names[] = {"localhost:1", "127.0.0:1", "127.0.0.1.1:1", "[::g]:1",
+                                        "0x7f000001:1"};
+    struct addr a, back;
+    struct sockaddr_any sa;
+    char text[ADDR_TEXT_MAX];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(same); i++) {
+        sa = numeric(same[i]);
+        assert_true(sockaddr_to_addr(&sa, &back));
+        assert_string_equal(addr_text(&back, text), same[i]);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        a = parsed(names[i], 0);
+        assert_false(addr_numeric(&a, &sa));
+    }
+    sa = numeric("127.0.0.1:6379");
+    const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&sa.ss;
+    assert_int_equal(v4->sin_port, htons(6379));
+    assert_int_equal(v4->sin_addr.s_addr, htonl(INADDR_LOOPBACK));
+    assert_int_equal(sa.len, sizeof *v4);
+}
+
+static void socket_addresses_compare(void **state)
+{
+    struct sockaddr_any a = numeric("127.0.0.1:1"), b = numeric("127.0.0.1:1"), none = {0};
+    struct addr out;
+    (void)state;
+    assert_true(sockaddr_eq(&a, &b));
+    b = numeric("127.0.0.1:2");
+    assert_false(sockaddr_eq(&a, &b));
+    b = numeric("127.0.0.2:1");
+    assert_false(sockaddr_eq(&a, &b));
+    b = numeric("[::ffff:127.0.0.1]:1");
+    assert_false(sockaddr_eq(&a, &b));
+    a = numeric("[::0001]:1");
+    b = numeric("[::1]:1");
+    assert_true(sockaddr_eq(&a, &b));
+    assert_false(sockaddr_eq(&none, &none));
+    assert_false(sockaddr_to_addr(&none, &out));
+    none.len = sizeof(struct sockaddr_un);
+    none.ss.ss_family = AF_UNIX;
+    assert_false(sockaddr_to_addr(&none, &out));
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(parses),
+        cmocka_unit_test(refuses),
+        cmocka_unit_test(texts),
+        cmocka_unit_test(compares),
+        cmocka_unit_test(socket_addresses),
+        cmocka_unit_test(socket_addresses_compare),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
