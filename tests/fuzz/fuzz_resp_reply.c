@@ -49,6 +49,11 @@ static size_t scan(struct slice text, size_t most, uint32_t seed, struct found *
     return replies;
 }
 
+static bool is_one_of(const char *set, char c)
+{
+    return c != '\0' && strchr(set, c) != NULL;
+}
+
 /* The byte behind the line at p, NULL when it has no end. */
 static const char *line_end(const char *p, const char *end)
 {
@@ -60,14 +65,14 @@ static const char *line_end(const char *p, const char *end)
 static const char *read_value(const char *p, const char *end, int depth)
 {
     const char *next = p < end && depth < DEPTH_MAX ? line_end(p, end) : NULL;
-    if (next == NULL || memchr("+-:_,#(", *p, 7) != NULL) {
+    if (next == NULL || is_one_of("+-:_,#(", *p)) {
         return next;
     }
     int64_t n;
     if (!slice_to_i64(slice_of(p + 1, (size_t)(next - p) - 3), -1, INT64_MAX / 4, &n)) {
         return NULL;
     }
-    if (memchr("$!=", *p, 3) != NULL) {
+    if (is_one_of("$!=", *p)) {
         if (n < 0) {
             return next;
         }

@@ -18,6 +18,17 @@ struct expected {
     const char *words[ARGS_KEPT]; /* as C strings: none of them holds a NUL */
 };
 
+static void check_words(const struct expected *want, const struct args *args)
+{
+    assert_int_equal(args->kept, want->count < ARGS_KEPT ? want->count : ARGS_KEPT);
+    for (uint32_t i = 0; i < args->kept; i++) {
+        struct slice word = args->v[i];
+        if (!slice_eq(word, slice_str(want->words[i]))) {
+            fail_msg("%s: word %u is '%.*s'", want->frame, i, (int)word.n, word.p);
+        }
+    }
+}
+
 /* The frame is parsed from memory of its very size, so that a byte read past its end shows. */
 static void check_row(const struct expected *want)
 {
@@ -30,12 +41,7 @@ static void check_row(const struct expected *want)
         fail_msg("%s: result %d, count %u", want->frame, (int)result, args.count);
     }
     if (result == ARGS_OK) {
-        assert_int_equal(args.kept, want->count < ARGS_KEPT ? want->count : ARGS_KEPT);
-        for (uint32_t i = 0; i < args.kept; i++) {
-            if (!slice_eq(args.v[i], slice_str(want->words[i]))) {
-                fail_msg("%s: word %u is '%.*s'", want->frame, i, (int)args.v[i].n, args.v[i].p);
-            }
-        }
+        check_words(want, &args);
     }
     args_free(&args);
     args_free(&args);
@@ -44,7 +50,8 @@ static void check_row(const struct expected *want)
 
 #define ROW(literal, outcome, number, ...)                                                         \
     {                                                                                              \
-        .frame = literal, .n = sizeof(literal) - 1, .result = outcome, .count = number, .words = { \
+        .frame = (literal), .n = sizeof(literal) - 1, .result = (outcome), .count = (number),      \
+        .words = {                                                                                 \
             __VA_ARGS__                                                                            \
         }                                                                                          \
     }

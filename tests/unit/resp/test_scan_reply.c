@@ -16,9 +16,8 @@
 /* What a scanner is to say of the first reply of a text. */
 struct expected {
     const char *text;
-    size_t n;
+    size_t n, used;
     enum scan_result result;
-    size_t used;
     char type;
 };
 
@@ -62,7 +61,8 @@ static void check_every_split(const struct expected *want)
 
 #define ROW(literal, outcome, at, kind)                                                            \
     {                                                                                              \
-        .text = literal, .n = sizeof(literal) - 1, .result = outcome, .used = at, .type = kind     \
+        .text = (literal), .n = sizeof(literal) - 1, .result = (outcome), .used = (at),            \
+        .type = (kind)                                                                             \
     }
 #define DONE(literal, kind)      ROW(literal, SCAN_DONE, sizeof(literal) - 1, kind)
 #define MORE(literal, kind)      ROW(literal, SCAN_MORE, sizeof(literal) - 1, kind)

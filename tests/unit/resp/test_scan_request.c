@@ -15,12 +15,11 @@
 /* What a scanner is to say of the first frame of a text. */
 struct expected {
     const char *text;
-    size_t n;
-    enum scan_result result;
-    size_t used;
-    uint32_t argc;
+    size_t n, used;
     const char *name;  /* NULL: not known */
     const char *error; /* behind "Protocol error: " */
+    enum scan_result result;
+    uint32_t argc;
     bool is_inline, empty, odd;
 };
 
@@ -100,7 +99,8 @@ static void check_every_split(const struct expected *want, bool limited)
 
 #define ROW(literal, outcome, at, ...)                                                             \
     {                                                                                              \
-        .text = literal, .n = sizeof(literal) - 1, .result = outcome, .used = at, __VA_ARGS__      \
+        .text = (literal), .n = sizeof(literal) - 1, .result = (outcome), .used = (at),            \
+        __VA_ARGS__                                                                                \
     }
 #define DONE(literal, ...)      ROW(literal, SCAN_DONE, sizeof(literal) - 1, __VA_ARGS__)
 #define MORE(literal, ...)      ROW(literal, SCAN_MORE, sizeof(literal) - 1, __VA_ARGS__)
