@@ -1,4 +1,5 @@
-/* What the watcher knows, as an immutable, refcounted snapshot. Main thread writes, workers read. */
+/* What the watcher knows, as an immutable, refcounted snapshot. Main thread writes, workers read.
+ */
 #ifndef VEDETTE_SENTINEL_TOPOLOGY_H
 #define VEDETTE_SENTINEL_TOPOLOGY_H
 

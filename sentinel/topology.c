@@ -1,0 +1,47 @@
+#include "sentinel/topology.h"
+
+#include <stdatomic.h>
+#include <stdlib.h>
+
+#include "proxy/base/check.h"
+
+struct topology *topology_new(size_t service_count)
+{
+    struct topology *t = xcalloc(1, sizeof *t + service_count * sizeof t->service[0]);
+    atomic_init(&t->refs, 1);
+    t->service_count = service_count;
+    return t;
+}
+
+struct topology *topology_ref(struct topology *t)
+{
+    uint32_t before = atomic_fetch_add_explicit(&t->refs, 1, memory_order_relaxed);
+    CHECK(before > 0 && before < UINT32_MAX);
+    return t;
+}
+
+void topology_unref(struct topology **where)
+{
+    struct topology *t = *where;
+    if (t == NULL) {
+        return;
+    }
+    *where = NULL;
+    /* The last holder must see everything the others did before they let go. */
+    uint32_t before = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
+    CHECK(before > 0);
+    if (before == 1) {
+        free(t);
+    }
+}
+
+const char *service_state_word(enum service_state state)
+{
+    switch (state) {
+    case SERVICE_SEEKING: return "seeking";
+    case SERVICE_SERVING: return "serving";
+    case SERVICE_SUSPECT: return "suspect";
+    case SERVICE_HOLDING: return "holding";
+    }
+    UNREACHABLE("service state");
+}
