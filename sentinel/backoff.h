@@ -1,0 +1,19 @@
+/* How long to wait before a connection is tried again: doubling from RECONNECT_MIN_MS to
+ * RECONNECT_MAX_MS, with jitter so that many do not come at once. */
+#ifndef VEDETTE_SENTINEL_BACKOFF_H
+#define VEDETTE_SENTINEL_BACKOFF_H
+
+#include <stdint.h>
+
+/* Zero-initialised: nothing has failed yet. */
+struct backoff {
+    uint64_t delay_ms;
+    uint64_t random;
+};
+
+/* The next delay in milliseconds. */
+uint64_t backoff_next(struct backoff *b);
+/* It worked: the next delay is a short one. */
+void backoff_reset(struct backoff *b);
+
+#endif

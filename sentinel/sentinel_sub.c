@@ -1,0 +1,188 @@
+#include "sentinel/sentinel_sub.h"
+
+#include "proxy/base/log.h"
+#include "proxy/resp/emit.h"
+
+/* There is no other traffic that would show a dead connection. */
+#define SUB_PING_MS 1000u
+/* A Sentinel that lets us subscribe to nothing is asked again so often: its ACL may change. */
+#define SUB_RETRY_MS 30000u
+
+static void connect_now(struct wheel_timer *timer);
+
+static void arm(struct sentinel_sub *sub, uint64_t delay_ms, void (*fire)(struct wheel_timer *))
+{
+    loop_arm(sub->group->loop, &sub->timer, delay_ms, fire);
+}
+
+static void lose(struct sentinel_sub *sub, const char *why)
+{
+    if (sub->subscribed) {
+        log_info("subscription-lost", "sentinel=%s reason=%s", sub->name,
+                 log_quote(slice_str(why)));
+    }
+    wire_close(&sub->wire);
+    sub->subscribed = false;
+    sub->level = SUB_ALL;
+    arm(sub, backoff_next(&sub->backoff), connect_now);
+}
+
+static void on_silent(struct wheel_timer *timer)
+{
+    lose(CONTAINER_OF(timer, struct sentinel_sub, timer), "no answer to SUBSCRIBE");
+}
+
+static void on_ping(struct wheel_timer *timer)
+{
+    struct sentinel_sub *sub = CONTAINER_OF(timer, struct sentinel_sub, timer);
+    if (sub->pinged) {
+        lose(sub, "no answer to PING");
+        return;
+    }
+    sub->pinged = true;
+    emit_words(&sub->wire.out, "PING", NULL);
+    wire_flush(&sub->wire);
+    arm(sub, SUB_PING_MS, on_ping);
+}
+
+static void subscribe(struct sentinel_sub *sub)
+{
+    struct buf *out = &sub->wire.out;
+    sub->confirmed = 0;
+    if (sub->level == SUB_SWITCH_ONLY) {
+        sub->expected = 1;
+        emit_words(out, "SUBSCRIBE", EVENT_FALLBACK_CHANNEL, NULL);
+    } else {
+        struct slice argv[64] = {slice_str("SUBSCRIBE")};
+        sub->expected = event_channel_count();
+        CHECK(sub->expected < ARRAY_LEN(argv));
+        for (size_t i = 0; i < sub->expected; i++) {
+            argv[i + 1] = slice_str(event_channel(i));
+        }
+        emit_command(out, argv, sub->expected + 1);
+    }
+    wire_flush(&sub->wire);
+}
+
+static void tell_level(struct sentinel_sub *sub, struct slice error)
+{
+    if (sub->level == sub->told_level) {
+        return;
+    }
+    sub->told_level = sub->level;
+    switch (sub->level) {
+    case SUB_ALL: log_notice("subscription-complete", "sentinel=%s", sub->name); return;
+    case SUB_SWITCH_ONLY:
+        log_warning("subscription-limited",
+                    "sentinel=%s error=%s effect=\"only " EVENT_FALLBACK_CHANNEL
+                    " is heard: a planned failover is not seen before the promotion\"",
+                    sub->name, log_quote(error));
+        return;
+    case SUB_NOTHING:
+        log_warning("subscription-refused", "sentinel=%s error=%s effect=\"polling only\"",
+                    sub->name, log_quote(error));
+        return;
+    }
+}
+
+/* One forbidden channel fails the whole command: try with less. */
+static void refused(struct sentinel_sub *sub, const struct reply *reply)
+{
+    struct slice error = reply_text(reply);
+    if (reply_is_error(reply, "NOAUTH")) {
+        lose(sub, "NOAUTH"); /* the connection for questions says so in the log */
+    } else if (sub->level == SUB_ALL) {
+        sub->level = SUB_SWITCH_ONLY;
+        subscribe(sub);
+        if (sub->told_level != SUB_NOTHING) {
+            tell_level(sub, error);
+        }
+    } else {
+        sub->level = SUB_NOTHING;
+        tell_level(sub, error);
+        wire_close(&sub->wire);
+        arm(sub, SUB_RETRY_MS, connect_now);
+    }
+}
+
+static void confirmed(struct sentinel_sub *sub)
+{
+    if (sub->subscribed || ++sub->confirmed < sub->expected) {
+        return;
+    }
+    sub->subscribed = true;
+    sub->pinged = false;
+    backoff_reset(&sub->backoff);
+    arm(sub, SUB_PING_MS, on_ping);
+    tell_level(sub, (struct slice){0});
+    sub->group->events->subscribed(sub->group->owner, sub->sentinel);
+}
+
+static void on_opened(void *owner)
+{
+    struct sentinel_sub *sub = owner;
+    arm(sub, SUB_PING_MS, on_silent);
+}
+
+static void on_reply(void *owner, const struct reply *reply)
+{
+    struct sentinel_sub *sub = owner;
+    if (sub->auth_pending) {
+        sub->auth_pending = false; /* what it refuses shows in the answer to SUBSCRIBE */
+        return;
+    }
+    if (reply_type(reply) == REPLY_ERROR) {
+        if (sub->subscribed) {
+            lose(sub, "an unexpected error");
+        } else {
+            refused(sub, reply);
+        }
+        return;
+    }
+    struct push push = reply_read_push(reply);
+    switch (push.kind) {
+    case PUSH_PONG: sub->pinged = false; return;
+    case PUSH_SUBSCRIBED: confirmed(sub); return;
+    case PUSH_MESSAGE: {
+        struct event event = event_parse(push.channel, push.payload);
+        if (event.kind != EVENT_NONE) {
+            sub->group->events->event(sub->group->owner, &event);
+        }
+        return;
+    }
+    case PUSH_OTHER: lose(sub, "not an answer to SUBSCRIBE"); return;
+    }
+}
+
+static void on_lost(void *owner, const char *why)
+{
+    lose(owner, why);
+}
+
+static void connect_now(struct wheel_timer *timer)
+{
+    static const struct wire_events events = {on_opened, on_reply, on_lost};
+    struct sentinel_sub *sub = CONTAINER_OF(timer, struct sentinel_sub, timer);
+    const struct config_sentinel *config = &sub->group->config->sentinel;
+    sub->level = SUB_ALL;
+    wire_open(&sub->wire, sub->group->loop, sub->at, config->connect_timeout_ms, &events, sub);
+    sub->auth_pending = wire_put_auth(&sub->wire, config->user, config->password);
+    subscribe(sub);
+}
+
+void sentinel_sub_start(struct sentinel_sub *sub, struct sentinel *s,
+                        const struct sentinel_group *group, const struct sockaddr_any *at,
+                        const char *name)
+{
+    sub->sentinel = s;
+    sub->group = group;
+    sub->at = at;
+    sub->name = name;
+    connect_now(&sub->timer);
+}
+
+void sentinel_sub_stop(struct sentinel_sub *sub)
+{
+    wire_close(&sub->wire);
+    loop_disarm(sub->group->loop, &sub->timer);
+}

@@ -1,0 +1,48 @@
+/* A connection that carries our own commands to a Sentinel or a node and brings whole, parsed,
+ * bounded replies. Embed it in its owner. No timeouts but that of connecting: the owner knows what
+ * it waits for. */
+#ifndef VEDETTE_SENTINEL_WIRE_H
+#define VEDETTE_SENTINEL_WIRE_H
+
+#include <stdbool.h>
+
+#include "proxy/base/buf.h"
+#include "proxy/net/transport.h"
+#include "proxy/resp/scan.h"
+#include "sentinel/reply.h"
+
+struct wire_events {
+    /* The connection stands; what was put in `out` before is being sent. */
+    void (*opened)(void *owner);
+    /* A reply, valid during the call. */
+    void (*reply)(void *owner, const struct reply *reply);
+    /* The connection is lost and already closed; why is for the log, valid during the call. */
+    void (*lost)(void *owner, const char *why);
+};
+
+struct wire {
+    struct transport *transport; /* NULL: closed */
+    bool open;                   /* opened was called */
+    bool unreadable;             /* lost because of what the peer sent */
+    struct buf out;              /* commands to be sent: append, then wire_flush */
+    struct buf in;
+    struct reply_scan scan;
+    size_t scanned; /* bytes of in that scan has seen */
+    bool *gone;     /* set when the wire is closed under a callback's feet */
+    const struct wire_events *events;
+    void *owner;
+};
+
+/* Begins to connect a zero-initialised or closed wire. */
+void wire_open(struct wire *w, struct loop *loop, const struct sockaddr_any *to,
+               uint64_t timeout_ms, const struct wire_events *events, void *owner);
+/* Sends what out holds, now or as soon as the connection stands. Never calls back. */
+void wire_flush(struct wire *w);
+/* No callback comes any more, and out is emptied; the owner may be freed. The wire may be closed
+ * already. */
+void wire_close(struct wire *w);
+
+/* AUTH for these credentials; nothing when password is NULL. True if it was put in out. */
+bool wire_put_auth(struct wire *w, const char *user, const char *password);
+
+#endif
