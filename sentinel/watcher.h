@@ -15,6 +15,7 @@ enum hint {
     HINT_NOT_PRIMARY,    /* ROLE in a greeting said something other than master */
     HINT_REFUSED,        /* READONLY, MASTERDOWN or UNBLOCKED from a command that can't forge it */
     HINT_STALLED,        /* a request got no byte of an answer for stall-timeout */
+    HINT_KINDS
 };
 
 /* Begins to watch. publish hands over one reference of a new topology whenever something in it

@@ -1,0 +1,84 @@
+/* The parts of the watcher: its life and its clock (watcher.c), one service (watcher_service.c),
+ * and what the log is told (watcher_log.c). */
+#ifndef VEDETTE_SENTINEL_WATCHER_PARTS_H
+#define VEDETTE_SENTINEL_WATCHER_PARTS_H
+
+#include "sentinel/judge.h"
+#include "sentinel/names.h"
+#include "sentinel/probe.h"
+#include "sentinel/sentinel_set.h"
+#include "sentinel/watcher.h"
+
+/* Probes of one service: what the judge wants, and a few that it wanted a moment ago. */
+#define PROBES_MAX (JUDGE_WANTS_MAX + 2)
+/* Replicas of one service that are remembered, and for how long after a Sentinel listed them. */
+#define REPLICAS_MAX          64u
+#define REPLICA_FORGET_MS     60000u
+#define LISTS_INTERVAL_MS     15000u
+#define LISTS_INTERVAL_MIN_MS 500u
+
+/* What the log was told last of how the Sentinels know a service. */
+enum acquaintance { NOT_TOLD, KNOWN, STRANGER, NOBODY };
+
+struct replica {
+    struct addr name;
+    uint64_t listed_ms;
+};
+
+struct service {
+    struct watcher *watcher;
+    size_t index;
+    const struct config_service *config;
+    struct judge judge;
+    struct probe_group probes;
+    struct probe *probe[PROBES_MAX];
+    size_t probe_count;
+    struct replica replica[REPLICAS_MAX];
+    size_t replica_count;
+    bool fast;
+    uint64_t asked_ms, listed_ms; /* when all were asked last: for views, for lists */
+    bool lists_wanted;
+    uint64_t hold_timeout_ms;
+    enum acquaintance acquaintance;
+    struct log_limit log_limit;
+};
+
+struct watcher {
+    uint32_t magic;
+    struct loop *loop;
+    const struct config *config;
+    void (*publish)(void *owner, struct topology *topology);
+    void *owner;
+    struct names *names;
+    struct sentinel_group group;
+    struct sentinel_set *sentinels;
+    struct wheel_timer tick;
+    struct wheel_timer soon; /* decides outside of a caller's call */
+    uint64_t serial;
+    uint64_t refreshed_ms;
+    struct service *services;
+    size_t service_count;
+};
+
+/* Publishes what all services are now. */
+void watcher_publish(struct watcher *w);
+/* Sets the next tick by how closely the services are watched. */
+void watcher_schedule(struct watcher *w);
+
+void service_init(struct service *s, struct watcher *w, size_t index);
+void service_close(struct service *s);
+/* Decides on what is known now, publishes what changed, and looks where the judge wants to. */
+void service_decide(struct service *s);
+/* Asks all Sentinels about the service now. */
+void service_ask(struct service *s);
+/* What is due by now: questions to Sentinels, and a decision. */
+void service_tick(struct service *s, uint64_t now_ms);
+void service_event(struct service *s, const struct event *event);
+void service_listed_replicas(struct service *s, const struct sentinel_peer *peers, size_t count);
+
+void service_log_change(struct service *s, const struct judge_advice *advice);
+void service_log_event(const struct service *s, const struct event *event);
+/* Tells once whether Sentinels can be reached and know the service. */
+void service_log_acquaintance(struct service *s);
+
+#endif

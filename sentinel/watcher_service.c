@@ -1,0 +1,330 @@
+/* One service: gathers what is known for the judge, and does what it says. */
+#include <string.h>
+
+#include "proxy/base/clock.h"
+#include "proxy/base/log.h"
+#include "sentinel/watcher_parts.h"
+
+#define HOLD_TIMEOUT_MIN_MS   30000u
+#define HOLD_TIMEOUT_EXTRA_MS 10000u
+/* One decision may lead to the next (a switch, then its hold); more in a row is no progress. */
+#define DECISIONS_MAX 4
+/* A tick may come that much before its time. */
+#define TICK_SLACK_MS 2u
+
+/* Room for what the judge is told; it points into this. */
+struct evidence {
+    struct judge_view view[JUDGE_VIEWS_MAX];
+    struct judge_node node[PROBES_MAX];
+    struct sockaddr_any replica[REPLICAS_MAX];
+    struct judge_facts facts;
+};
+
+_Static_assert(SENTINELS_MAX <= JUDGE_VIEWS_MAX, "a view for each Sentinel");
+
+static bool is_listed(const struct service *s, const struct addr *name)
+{
+    for (size_t i = 0; i < s->replica_count; i++) {
+        if (addr_eq(&s->replica[i].name, name)) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static void on_told(void *owner, struct probe *p)
+{
+    struct service *s = owner;
+    struct addr master;
+    uint64_t opened_ms, answered_ms;
+    enum node_role role = probe_answer(p, &master, &opened_ms, &answered_ms);
+    if (role == NODE_UNREACHABLE) {
+        names_failed(s->watcher->names, probe_at(p));
+    } else {
+        names_worked(s->watcher->names, probe_at(p));
+    }
+    if (role == NODE_REPLICA && !is_listed(s, &master)) {
+        s->lists_wanted = true; /* to follow it, it has to be known */
+    }
+    service_decide(s);
+}
+
+void service_init(struct service *s, struct watcher *w, size_t index)
+{
+    s->watcher = w;
+    s->index = index;
+    s->config = &w->config->services[index];
+    struct judge_rules rules = {.hold_on_failover = s->config->hold_on_failover,
+                                .follow_role = s->config->follow_role,
+                                .min_agree = w->config->sentinel.min_agree};
+    judge_init(&s->judge, &rules);
+    s->judge.since_ms = clock_ms();
+    s->probes =
+        (struct probe_group){.loop = w->loop, .service = s->config, .told = on_told, .owner = s};
+    s->fast = true;
+    s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
+                                                                   : HOLD_TIMEOUT_MIN_MS;
+}
+
+void service_close(struct service *s)
+{
+    while (s->probe_count > 0) {
+        probe_free(&s->probe[--s->probe_count]);
+    }
+}
+
+/* Asking. */
+
+static void ask_views(struct service *s)
+{
+    const struct sentinel_set *set = s->watcher->sentinels;
+    s->asked_ms = clock_ms();
+    for (size_t i = 0; i < sentinel_set_count(set); i++) {
+        sentinel_ask(sentinel_set_at(set, i), s->index);
+    }
+}
+
+static void ask_lists(struct service *s, uint64_t now_ms)
+{
+    const struct sentinel_set *set = s->watcher->sentinels;
+    s->lists_wanted = false;
+    s->listed_ms = now_ms;
+    for (size_t i = 0; i < sentinel_set_count(set); i++) {
+        sentinel_ask_lists(sentinel_set_at(set, i), s->index);
+    }
+}
+
+void service_ask(struct service *s)
+{
+    const struct sentinel_set *set = s->watcher->sentinels;
+    ask_views(s);
+    for (size_t i = 0; i < sentinel_set_count(set); i++) {
+        sentinel_flush(sentinel_set_at(set, i));
+    }
+}
+
+void service_tick(struct service *s, uint64_t now_ms)
+{
+    const struct config_sentinel *config = &s->watcher->config->sentinel;
+    uint64_t interval = s->fast ? config->poll_interval_fast_ms : config->poll_interval_ms;
+    if (now_ms - s->asked_ms + TICK_SLACK_MS >= interval) {
+        ask_views(s);
+        service_log_acquaintance(s);
+        service_decide(s);
+    }
+    if (now_ms - s->listed_ms >= (s->lists_wanted ? LISTS_INTERVAL_MIN_MS : LISTS_INTERVAL_MS)) {
+        ask_lists(s, now_ms);
+    }
+}
+
+/* Gathering. */
+
+static void gather_views(struct service *s, struct evidence *e)
+{
+    const struct sentinel_set *set = s->watcher->sentinels;
+    e->facts.known = sentinel_set_known(set);
+    for (size_t i = 0; i < sentinel_set_count(set); i++) {
+        const struct sentinel *from = sentinel_set_at(set, i);
+        const struct sentinel_view *view = sentinel_view(from, s->index);
+        if (sentinel_state(from) != SENTINEL_UP || view->answered_ms == 0) {
+            continue;
+        }
+        struct judge_view *out = &e->view[e->facts.view_count++];
+        *out = (struct judge_view){.asked_ms = view->asked_ms, .answered_ms = view->answered_ms};
+        memcpy(out->id, sentinel_id(from), strlen(sentinel_id(from)) + 1);
+        if (!view->opinion) {
+            continue;
+        }
+        if (names_one(s->watcher->names, &view->primary, &out->primary)) {
+            out->primary_name = view->primary;
+        }
+        if (!names_one(s->watcher->names, &view->master.addr, &out->flagged)) {
+            out->flagged.len = 0;
+        }
+        out->epoch = view->master.config_epoch;
+        out->s_down = view->master.s_down;
+        out->o_down = view->master.o_down;
+        out->failover = view->master.failover_in_progress;
+        if (view->master.other_sentinels + 1 > e->facts.known) {
+            e->facts.known = view->master.other_sentinels + 1;
+        }
+    }
+    e->facts.views = e->view;
+}
+
+static void gather_nodes(struct service *s, struct evidence *e)
+{
+    for (size_t i = 0; i < s->probe_count; i++) {
+        struct judge_node *out = &e->node[e->facts.node_count++];
+        *out = (struct judge_node){.at = *probe_at(s->probe[i])};
+        out->role =
+            probe_answer(s->probe[i], &out->master_name, &out->opened_ms, &out->answered_ms);
+        if (out->master_name.port != 0 &&
+            !names_one(s->watcher->names, &out->master_name, &out->master)) {
+            out->master.len = 0;
+        }
+    }
+    e->facts.nodes = e->node;
+    for (size_t i = 0; i < s->replica_count; i++) {
+        struct sockaddr_any *out = &e->replica[e->facts.replica_count];
+        e->facts.replica_count += names_one(s->watcher->names, &s->replica[i].name, out) ? 1 : 0;
+    }
+    e->facts.replicas = e->replica;
+}
+
+static void gather(struct service *s, struct evidence *e)
+{
+    e->facts = (struct judge_facts){.now_ms = clock_ms(),
+                                    .pending = sentinel_set_pending(s->watcher->sentinels)};
+    gather_views(s, e);
+    gather_nodes(s, e);
+}
+
+/* Doing. */
+
+static bool wanted(const struct judge_advice *advice, const struct probe *p)
+{
+    for (size_t i = 0; i < advice->want_count; i++) {
+        if (sockaddr_eq(&advice->want[i].at, probe_at(p))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+static struct probe *probe_of(struct service *s, const struct sockaddr_any *at)
+{
+    for (size_t i = 0; i < s->probe_count; i++) {
+        if (sockaddr_eq(probe_at(s->probe[i]), at)) {
+            return s->probe[i];
+        }
+    }
+    CHECK(s->probe_count < PROBES_MAX);
+    return s->probe[s->probe_count++] = probe_new(&s->probes, at);
+}
+
+static void probe_as_wanted(struct service *s, const struct judge_advice *advice)
+{
+    const struct config_sentinel *config = &s->watcher->config->sentinel;
+    for (size_t i = s->probe_count; i-- > 0;) {
+        if (!wanted(advice, s->probe[i])) {
+            probe_free(&s->probe[i]);
+            s->probe[i] = s->probe[--s->probe_count];
+        }
+    }
+    for (size_t i = 0; i < advice->want_count; i++) {
+        const struct judge_want *want = &advice->want[i];
+        probe_want(probe_of(s, &want->at),
+                   want->fast ? config->poll_interval_fast_ms : config->poll_interval_ms,
+                   want->fresh_from_ms);
+    }
+}
+
+/* Waiting goes on a little longer than Sentinel may take. True if that changed. */
+static bool update_hold_timeout(struct service *s)
+{
+    const struct sentinel_set *set = s->watcher->sentinels;
+    uint64_t down_after = 0;
+    if (s->config->hold_timeout_ms != CONFIG_AUTO) {
+        return false;
+    }
+    for (size_t i = 0; i < sentinel_set_count(set); i++) {
+        const struct sentinel_view *view = sentinel_view(sentinel_set_at(set, i), s->index);
+        if (view->opinion && view->master.down_after_ms > down_after) {
+            down_after = view->master.down_after_ms;
+        }
+    }
+    uint64_t timeout = 2 * down_after + HOLD_TIMEOUT_EXTRA_MS;
+    timeout = timeout < HOLD_TIMEOUT_MIN_MS ? HOLD_TIMEOUT_MIN_MS : timeout;
+    if (down_after == 0 || timeout == s->hold_timeout_ms) {
+        return false; /* without any Sentinel it stays as it was */
+    }
+    s->hold_timeout_ms = timeout;
+    return true;
+}
+
+void service_decide(struct service *s)
+{
+    struct judge_advice advice[DECISIONS_MAX];
+    size_t count = 0;
+    bool publish = update_hold_timeout(s), ask = false, was_fast = s->fast;
+    do {
+        struct evidence e;
+        gather(s, &e);
+        judge_decide(&s->judge, &e.facts, &advice[count]);
+        publish = publish || advice[count].change != JUDGE_SAME;
+        ask = ask || advice[count].ask;
+    } while (advice[count++].change != JUDGE_SAME && count < DECISIONS_MAX);
+    s->fast = advice[count - 1].fast;
+    if (publish && s->watcher->serial > 0) {
+        watcher_publish(s->watcher);
+    }
+    probe_as_wanted(s, &advice[count - 1]);
+    if (ask || (s->fast && !was_fast)) {
+        service_ask(s);
+        watcher_schedule(s->watcher);
+    }
+    for (size_t i = 0; i < count; i++) {
+        service_log_change(s, &advice[i]);
+    }
+}
+
+/* Listening. */
+
+/* The primary an event speaks of. A name that is not resolved yet is taken for ours: a hold for
+ * nothing is over in two seconds, a hold that was missed loses writes. */
+static struct sockaddr_any subject(struct service *s, const struct event *event)
+{
+    struct sockaddr_any at;
+    return names_one(s->watcher->names, &event->primary, &at) ? at : s->judge.primary;
+}
+
+void service_event(struct service *s, const struct event *event)
+{
+    uint64_t now = clock_ms();
+    struct sockaddr_any primary = subject(s, event);
+    struct sockaddr_any node;
+    service_log_event(s, event);
+    if (event->kind == EVENT_PEERS) {
+        s->lists_wanted = true;
+        return;
+    }
+    if (event->kind == EVENT_FAILOVER) {
+        judge_failover_begins(&s->judge, &primary, now);
+    } else if (event->kind == EVENT_ABORTED) {
+        judge_failover_aborted(&s->judge, &primary, now);
+    } else {
+        judge_alert(&s->judge, now);
+    }
+    if (event->node.port != 0 && names_one(s->watcher->names, &event->node, &node)) {
+        judge_candidate(&s->judge, &node, now);
+    }
+    service_decide(s);
+    service_ask(s);
+}
+
+static struct replica *replica_slot(struct service *s, const struct addr *name)
+{
+    for (size_t i = 0; i < s->replica_count; i++) {
+        if (addr_eq(&s->replica[i].name, name)) {
+            return &s->replica[i];
+        }
+    }
+    return s->replica_count < REPLICAS_MAX ? &s->replica[s->replica_count++] : NULL;
+}
+
+void service_listed_replicas(struct service *s, const struct sentinel_peer *peers, size_t count)
+{
+    uint64_t now = clock_ms();
+    for (size_t i = s->replica_count; i-- > 0;) {
+        if (s->replica[i].listed_ms + REPLICA_FORGET_MS < now) {
+            s->replica[i] = s->replica[--s->replica_count];
+        }
+    }
+    for (size_t i = 0; i < count; i++) {
+        struct replica *r = replica_slot(s, &peers[i].addr);
+        if (r != NULL) {
+            *r = (struct replica){.name = peers[i].addr, .listed_ms = now};
+        }
+    }
+}
