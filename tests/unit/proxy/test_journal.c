@@ -1,0 +1,147 @@
+/* The journal's three cursors: at every count of bytes sent it knows which request is unsent, sent
+ * in part, or sent whole, and gives the bytes back as they were. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "proxy/journal.h"
+
+static const struct command get = {.name = "get", .cls = COMMAND_READ};
+static const char *const frames[] = {"first-request", "2", "the third one is the longest of all",
+                                     "4th"};
+
+static void write_frames(struct journal *j, struct block_pool *pool)
+{
+    for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
+        (void)journal_begin(j, &get, false);
+        /* In two pieces, as from a socket. */
+        struct slice all = slice_str(frames[i]);
+        journal_append(j, pool, NULL, slice_of(all.p, all.n / 2));
+        journal_append(j, pool, NULL, slice_of(all.p + all.n / 2, all.n - all.n / 2));
+        journal_end(j);
+    }
+}
+
+static void test_every_cut(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    size_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
+        total += strlen(frames[i]);
+    }
+    for (size_t sent = 0; sent <= total; sent++) {
+        struct journal j = {0};
+        write_frames(&j, &pool);
+        journal_sent(&j, sent);
+        assert_int_equal(journal_unsent(&j), total - sent);
+        size_t begin = 0;
+        for (uint32_t i = 0; i < j.count; i++) {
+            size_t end = begin + strlen(frames[i]);
+            enum record_state want = sent <= begin ? RECORD_UNSENT
+                                     : sent < end  ? RECORD_PARTIAL
+                                                   : RECORD_SENT;
+            const struct record *r = journal_at(&j, i);
+            assert_int_equal(journal_state(&j, r), want);
+            char bytes[64];
+            assert_int_equal(journal_bytes(&j, r), end - begin);
+            journal_copy(&j, r, bytes);
+            assert_memory_equal(bytes, frames[i], end - begin);
+            begin = end;
+        }
+        journal_clear(&j);
+    }
+    block_pool_clear(&pool);
+}
+
+static void test_answers_drop_bytes(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    struct journal j = {0};
+    uint64_t queued = 0;
+    /* Far more than the ring's first size, with a window of three. */
+    for (uint32_t i = 0; i < 1000; i++) {
+        char text[16];
+        (void)snprintf(text, sizeof text, "request-%u", i);
+        (void)journal_begin(&j, &get, false);
+        journal_append(&j, &pool, NULL, slice_str(text));
+        journal_end(&j);
+        queued += strlen(text);
+        journal_sent(&j, journal_unsent(&j));
+        if (i >= 3) {
+            char oldest[16], bytes[16];
+            (void)snprintf(oldest, sizeof oldest, "request-%u", i - 3);
+            journal_copy(&j, journal_at(&j, 0), bytes);
+            assert_memory_equal(bytes, oldest, strlen(oldest));
+            journal_answered(&j);
+            assert_int_equal(j.count, 3);
+        }
+    }
+    assert_int_equal(j.queued, queued);
+    assert_true(j.bytes.len < 64);
+    journal_clear(&j);
+    block_pool_clear(&pool);
+}
+
+static void test_large_is_forgotten(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    struct journal j = {0};
+    struct record *r = journal_begin(&j, &get, false);
+    journal_append(&j, &pool, NULL, slice_str("0123456789"));
+    journal_sent(&j, 6);
+    assert_int_equal(journal_state(&j, r), RECORD_PARTIAL);
+    journal_forget_sent(&j);
+    assert_false(journal_has(&j, r));
+    assert_int_equal(journal_bytes(&j, r), 0);
+    assert_int_equal(j.bytes.len, 4);
+    journal_append(&j, &pool, NULL, slice_str("abc"));
+    journal_end(&j);
+    assert_int_equal(journal_state(&j, r), RECORD_PARTIAL); /* one missing byte is enough */
+    journal_sent(&j, 6);
+    assert_int_equal(journal_state(&j, r), RECORD_PARTIAL);
+    journal_sent(&j, 1);
+    assert_int_equal(journal_state(&j, r), RECORD_SENT);
+    journal_answered(&j);
+    assert_int_equal(j.bytes.len, 0);
+    /* What follows is kept as usual. */
+    r = journal_begin(&j, &get, false);
+    journal_append(&j, &pool, NULL, slice_str("next"));
+    journal_end(&j);
+    assert_true(journal_has(&j, r));
+    assert_int_equal(journal_bytes(&j, r), 4);
+    journal_clear(&j);
+    block_pool_clear(&pool);
+}
+
+static void test_keep_first(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    struct journal j = {0};
+    write_frames(&j, &pool);
+    journal_sent(&j, strlen(frames[0]) + 1);
+    journal_keep_first(&j);
+    assert_int_equal(j.count, 1);
+    assert_int_equal(journal_state(&j, journal_at(&j, 0)), RECORD_SENT);
+    journal_answered(&j);
+    assert_int_equal(j.count, 0);
+    journal_clear(&j);
+    block_pool_clear(&pool);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_answers_drop_bytes),
+        cmocka_unit_test(test_large_is_forgotten),
+        cmocka_unit_test(test_keep_first),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}

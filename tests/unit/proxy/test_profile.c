@@ -1,0 +1,162 @@
+/* Profiles and greetings: what commands make of a profile, what a greeting says and what it makes
+ * of the answers, at every split. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdlib.h>
+#include <string.h>
+#include <cmocka.h>
+
+#include "proxy/profile.h"
+
+static bool apply(struct profile *p, const char *line)
+{
+    struct args args;
+    assert_int_equal(args_parse(slice_str(line), &args), ARGS_OK);
+    bool known = profile_apply(p, command_lookup(&args), &args);
+    args_free(&args);
+    return known;
+}
+
+static void assert_buf(const struct buf *b, const char *text)
+{
+    assert_int_equal(buf_len(b), strlen(text));
+    assert_memory_equal(buf_len(b) > 0 ? buf_head(b) : "", text, strlen(text));
+}
+
+static void test_apply(void **state)
+{
+    (void)state;
+    struct profile p;
+    profile_init(&p);
+    assert_true(apply(&p, "SELECT 7\r\n"));
+    assert_int_equal(p.database, 7);
+    assert_false(apply(&p, "SELECT x\r\n"));
+    assert_int_equal(p.database, 7);
+    assert_true(apply(&p, "auth secret\r\n"));
+    assert_true(p.authenticated);
+    assert_buf(&p.user, "");
+    assert_buf(&p.password, "secret");
+    assert_true(apply(&p, "AUTH bob pw\r\n"));
+    assert_buf(&p.user, "bob");
+    assert_true(apply(&p, "HELLO\r\n"));
+    assert_int_equal(p.resp, 2);
+    assert_true(apply(&p, "HELLO 3 SETNAME app AUTH eve pw2\r\n"));
+    assert_int_equal(p.resp, 3);
+    assert_buf(&p.user, "eve");
+    assert_buf(&p.name, "app");
+    assert_false(apply(&p, "HELLO 4\r\n"));
+    assert_false(apply(&p, "HELLO 2 AUTH x\r\n"));
+    assert_false(apply(&p, "HELLO 2 AUTH a b SETNAME c AUTH d e\r\n"));
+    assert_int_equal(p.resp, 3);
+    assert_true(apply(&p, "CLIENT SETNAME \"\"\r\n"));
+    assert_buf(&p.name, "");
+    profile_clear(&p);
+}
+
+static const struct config_service plain = {0};
+
+static void assert_greets(const struct profile *p, const struct config_service *service,
+                          enum greeting_step until, const char *want)
+{
+    struct greeting g = {0};
+    greeting_begin(&g, p, service, until);
+    assert_buf(&g.out, want);
+    greeting_clear(&g);
+}
+
+#define ROLE     "*1\r\n$4\r\nROLE\r\n"
+#define AUTH_BOB "*3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$2\r\npw\r\n"
+
+static void test_greeting_text(void **state)
+{
+    (void)state;
+    struct profile p;
+    profile_init(&p);
+    assert_greets(&p, &plain, GREET_STEPS, ROLE);
+    char password[] = "own";
+    struct config_service service = {.password = password};
+    assert_greets(&p, &service, GREET_STEPS, "*2\r\n$4\r\nAUTH\r\n$3\r\nown\r\n" ROLE);
+    assert_true(apply(&p, "HELLO 3 AUTH bob pw SETNAME me\r\n"));
+    assert_true(apply(&p, "SELECT 2\r\n"));
+    assert_greets(&p, &service, GREET_STEPS,
+                  AUTH_BOB "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"
+                           "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n"
+                           "*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n" ROLE);
+    assert_greets(&p, &plain, GREET_AUTH, ROLE);
+    assert_greets(&p, &plain, GREET_HELLO, AUTH_BOB ROLE);
+    profile_clear(&p);
+}
+
+static enum greeting_result answer(const char *replies, const char *lines, size_t split,
+                                   struct greeting *g)
+{
+    struct profile p;
+    profile_init(&p);
+    while (*lines != '\0') {
+        const char *end = strchr(lines, '\n') + 1;
+        struct args args;
+        assert_int_equal(args_parse(slice_of(lines, (size_t)(end - lines)), &args), ARGS_OK);
+        assert_true(profile_apply(&p, command_lookup(&args), &args));
+        args_free(&args);
+        lines = end;
+    }
+    greeting_begin(g, &p, &plain, GREET_STEPS);
+    profile_clear(&p);
+    struct slice all = slice_str(replies);
+    enum greeting_result result = GREETING_MORE;
+    if (split > 0) {
+        result = greeting_feed(g, slice_of(all.p, split));
+    }
+    return result == GREETING_MORE ? greeting_feed(g, slice_of(all.p + split, all.n - split))
+                                   : result;
+}
+
+#define MASTER "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n"
+#define SLAVE  "*5\r\n$5\r\nslave\r\n$1\r\nx\r\n:1\r\n$9\r\nconnected\r\n:1\r\n"
+
+static const struct {
+    const char *lines, *replies;
+    enum greeting_result want;
+    const char *words;
+} answers[] = {
+    {"", MASTER, GREETING_DONE, ""},
+    {"", SLAVE, GREETING_NOT_PRIMARY, ""},
+    {"", "-NOPERM no\r\n", GREETING_DONE, ""},
+    {"", "-NOAUTH Authentication required.\r\n", GREETING_DONE, ""},
+    {"", "-BUSY Redis is busy\r\n", GREETING_DONE, ""},
+    {"", "-ERR max number of clients reached\r\n", GREETING_REFUSED,
+     "ERR max number of clients reached"},
+    {"", "hello\r\n", GREETING_BROKEN, ""},
+    {"", ">2\r\n+a\r\n+b\r\n" MASTER, GREETING_DONE, ""},
+    {"AUTH bob pw\r\n", "+OK\r\n" MASTER, GREETING_DONE, ""},
+    {"AUTH bob pw\r\n", "-WRONGPASS no\r\n" MASTER, GREETING_REFUSED, "WRONGPASS no"},
+    {"SELECT 3\r\n", "-ERR DB index is out of range\r\n" MASTER, GREETING_REFUSED,
+     "ERR DB index is out of range"},
+    {"CLIENT SETNAME a\r\n", "-ERR no\r\n" MASTER, GREETING_DONE, ""},
+    {"HELLO 3\r\nSELECT 3\r\n", "%1\r\n+a\r\n+b\r\n+OK\r\n" MASTER, GREETING_DONE, ""},
+};
+
+static void test_answers_at_every_split(void **state)
+{
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(answers); i++) {
+        for (size_t split = 0; split < strlen(answers[i].replies); split++) {
+            struct greeting g = {0};
+            assert_int_equal(answer(answers[i].replies, answers[i].lines, split, &g),
+                             answers[i].want);
+            assert_buf(&g.words, answers[i].words);
+            greeting_clear(&g);
+        }
+    }
+}
+
+int main(void)
+{
+    command_init();
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_greeting_text),
+        cmocka_unit_test(test_answers_at_every_split),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
