@@ -1,0 +1,200 @@
+/* What must hold between values: Sentinels, credentials, listeners, protected mode, descriptors. */
+#include <sys/resource.h>
+
+#include "tests/unit/config/config_test.h"
+
+static void test_sentinels(void **state)
+{
+    static const struct config_case cases[] = {
+        {.said = "E no Sentinel is configured; give one as --sentinel HOST:PORT, as "
+                 "VEDETTE_SENTINEL_ADDRESS, or as address = HOST:PORT in [sentinel] of a file\n"},
+        {.file = "[sentinel]\n[proxy]\nworkers = 99\n",
+         .said = "E v.ini:3: bad value '99' for 'workers' in [proxy]; allowed: auto or 1..64\n"
+                 "E no Sentinel is configured; give one as --sentinel HOST:PORT, as "
+                 "VEDETTE_SENTINEL_ADDRESS, or as address = HOST:PORT in [sentinel] of a file\n"},
+        /* Not said when it may only be mistyped. */
+        {.file = "[sentinel]\nadress = s1\n",
+         .said = "E v.ini:2: unknown key 'adress' in [sentinel]; did you mean 'address'?\n"},
+        {.file = "[sentinel]\naddress = s1\naddress = S1:26379\naddress = s1:1\n",
+         .said = "W v.ini:3: the Sentinel S1:26379 is listed twice; leave one out\n"},
+        {.file = SENTINEL_LINES "poll-interval = 100ms\npoll-interval-fast = 101ms\n",
+         .said = "E v.ini:4: poll-interval-fast = 101ms is longer than poll-interval = 100ms; it "
+                 "has to be shorter\n"},
+        {.file = SENTINEL_LINES "poll-interval = 50ms\n",
+         .said = "E v.ini:1: poll-interval-fast = 100ms is longer than poll-interval = 50ms; it "
+                 "has to be shorter\n"},
+    };
+    (void)state;
+    check_cases(cases, ARRAY_LEN(cases));
+}
+
+static void test_too_many(void **state)
+{
+    struct buf text = {0};
+    (void)state;
+    buf_append_str(&text, "[sentinel]\n");
+    for (int i = 0; i < 33; i++) {
+        buf_printf(&text, "address = s%d\n", i);
+    }
+    buf_append(&text, slice_of("", 1));
+    struct config_case c = {.file = buf_head(&text),
+                            .said = "E v.ini:2: 33 Sentinels are more than 32; list fewer, the "
+                                    "others are learnt from them\n"};
+    check_case(&c);
+    buf_release(&text);
+    buf_append_str(&text, SENTINEL_LINES);
+    for (int i = 0; i < 65; i++) {
+        buf_printf(&text, "[service s%d]\nlisten = h:%d\n", i, i + 1);
+    }
+    buf_append(&text, slice_of("", 1));
+    c.file = buf_head(&text);
+    c.said = "E v.ini:131: more than 64 services; start a second proxy for the others\n";
+    check_case(&c);
+    buf_release(&text);
+}
+
+static void test_credentials(void **state)
+{
+    static const struct config_case cases[] = {
+        {.file = SENTINEL_LINES "user = bob\n",
+         .said = "E v.ini:3: 'user' without a password in [sentinel]; add password-file or "
+                 "password\n"},
+        {.file = SENTINEL_LINES "[service a]\nuser = bob\n",
+         .said = "E v.ini:4: 'user' without a password in [service a]; add password-file or "
+                 "password\n"},
+        {.file = SENTINEL_LINES "user = bob\npassword = x\n[service a]\nuser = bob\n"
+                                "password = x\n",
+         .said = ""},
+    };
+    (void)state;
+    check_cases(cases, ARRAY_LEN(cases));
+}
+
+struct listen_case {
+    const char *one, *other;
+    bool clash;
+};
+
+static void test_listeners(void **state)
+{
+    static const struct listen_case cases[] = {
+        {"127.0.0.1:1", "127.0.0.1:1", true},  {"127.0.0.1:1", "127.0.0.1:2", false},
+        {"127.0.0.1:1", "127.0.0.2:1", false}, {"0.0.0.0:1", "127.0.0.2:1", true},
+        {"10.0.0.1:1", "0.0.0.0:1", true},     {"0.0.0.0:1", "0.0.0.0:2", false},
+        {"[::]:1", "[::1]:1", true},           {"[::]:1", "0.0.0.0:1", false},
+        {"[::1]:1", "[0:0::1]:1", true},       {"localhost:1", "127.0.0.1:1", true},
+        {"LOCALHOST:1", "0.0.0.0:1", true},    {"a.example:1", "A.example:1", true},
+        {"a.example:1", "b.example:1", false}, {"a.example:1", "0.0.0.0:1", false},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        char text[256], said[256] = "";
+        (void)snprintf(text, sizeof text,
+                       SENTINEL_LINES "[service a]\nlisten = %s\n[service b]\nlisten = %s\n",
+                       cases[i].one, cases[i].other);
+        if (cases[i].clash) {
+            (void)snprintf(said, sizeof said,
+                           "E v.ini:6: [service b] listens on %s and [service a] on %s (v.ini:4); "
+                           "give one of them another port\n",
+                           cases[i].other, cases[i].one);
+        }
+        struct config_case c = {.file = text, .said = said};
+        check_case(&c);
+    }
+    static const struct config_case defaults = {
+        .file = SENTINEL_LINES "[service a]\n[service b]\n",
+        .said = "E v.ini:4: [service b] listens on 127.0.0.1:6379 and [service a] on "
+                "127.0.0.1:6379 (v.ini:3); give one of them another port\n"};
+    check_case(&defaults);
+}
+
+static void test_protected_mode(void **state)
+{
+    static const char *const open[] = {"0.0.0.0:6379", "[::]:6379", "10.0.0.1:6379", "h:6379",
+                                       "128.0.0.1:6379"};
+    static const char *const closed[] = {"127.0.0.1:6379", "127.9.9.9:1", "[::1]:6379",
+                                         "localhost:6379"};
+    char text[256], said[512];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(open); i++) {
+        (void)snprintf(text, sizeof text, SENTINEL_LINES "[service a]\nlisten = %s\npassword = x\n",
+                       open[i]);
+        (void)snprintf(said, sizeof said,
+                       "E v.ini:4: [service a] listens on %s, beyond this machine, with a password "
+                       "of its own: whoever connects there uses it without giving one; listen on "
+                       "127.0.0.1, or set protected-mode = no in [proxy] if only trusted clients "
+                       "reach that address\n",
+                       open[i]);
+        struct config_case c = {.file = text, .said = said};
+        check_case(&c);
+        c.args[0] = "--set=proxy.protected-mode=no";
+        c.said = "";
+        check_case(&c);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(closed); i++) {
+        (void)snprintf(text, sizeof text, SENTINEL_LINES "[service a]\nlisten = %s\npassword = x\n",
+                       closed[i]);
+        struct config_case c = {.file = text, .said = ""};
+        check_case(&c);
+    }
+    static const struct config_case without = {
+        .file = SENTINEL_LINES "password = x\n[service a]\nlisten = 0.0.0.0:6379\n", .said = ""};
+    check_case(&without);
+}
+
+static void test_descriptors(void **state)
+{
+    static const struct config_case cases[] = {
+        {.args = {"--sentinel=s1"}, .fd_limit = 20256, .said = ""},
+        {.args = {"--sentinel=s1"},
+         .fd_limit = 20255,
+         .said = "W max-clients lowered from 10000 to 9999: it needs 10000 x 2 + 256 = 20256 file "
+                 "descriptors, and the limit is 20255; raise it (ulimit -Hn, LimitNOFILE) or set "
+                 "max-clients\n"},
+        {.file = SENTINEL_LINES "[proxy]\nmax-clients = 400\n",
+         .fd_limit = 1024,
+         .said = "E v.ini:4: max-clients = 400 needs 400 x 2 + 256 = 1056 file descriptors, and "
+                 "the limit is 1024; raise it (ulimit -Hn, LimitNOFILE) or set max-clients to 384 "
+                 "or less\n"},
+        {.file = SENTINEL_LINES "[proxy]\nmax-clients = 384\n", .fd_limit = 1024, .said = ""},
+        {.args = {"--sentinel=s1"},
+         .fd_limit = 257,
+         .said = "E proxy: max-clients = 10000 needs 10000 x 2 + 256 = 20256 file descriptors, and "
+                 "the limit is 257, too low for a single client; raise it (ulimit -Hn, "
+                 "LimitNOFILE)\n"},
+        {.args = {"--sentinel=s1", "--set=proxy.max-clients=1000000"}, .said = ""},
+    };
+    (void)state;
+    check_cases(cases, ARRAY_LEN(cases));
+    struct config_case c = cases[1];
+    c.said = cases[1].said;
+    struct loaded l = load_good(&c);
+    assert_int_equal(l.config->proxy.max_clients, 9999);
+    free_loaded(&l);
+}
+
+static void test_raise_limit(void **state)
+{
+    struct rlimit limit;
+    (void)state;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &limit), 0);
+    limit.rlim_max = limit.rlim_max < 512 ? limit.rlim_max : 512;
+    limit.rlim_cur = limit.rlim_max / 2;
+    assert_int_equal(setrlimit(RLIMIT_NOFILE, &limit), 0);
+    assert_int_equal(config_raise_fd_limit(), limit.rlim_max);
+    struct rlimit now;
+    assert_int_equal(getrlimit(RLIMIT_NOFILE, &now), 0);
+    assert_int_equal(now.rlim_cur, limit.rlim_max);
+    assert_int_equal(config_raise_fd_limit(), limit.rlim_max);
+}
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(test_sentinels),      cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_credentials),    cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_protected_mode), cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_raise_limit),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
