@@ -56,7 +56,9 @@ static void switch_to(struct hearing *h, const struct candidate *to, int64_t epo
     h->advice->votes = to->votes;
     h->advice->old_name = j->primary_name;
     h->advice->lasted_ms = now - j->since_ms;
-    h->advice->waited_ms = j->state == SERVICE_SERVING ? 0 : now - j->left_ms;
+    h->advice->waited_ms = j->state == SERVICE_SERVING   ? 0
+                           : j->state == SERVICE_SEEKING ? h->advice->lasted_ms
+                                                         : now - j->left_ms;
     h->advice->ask = true;
     j->primary = at;
     j->primary_name = name;

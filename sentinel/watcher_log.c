@@ -32,12 +32,13 @@ static void log_state(const struct service *s, const struct judge_advice *a,
                       enum service_state state, bool begin)
 {
     char text[ADDR_TEXT_MAX];
+    const struct addr *primary = a->old_name.port != 0 ? &a->old_name : &s->judge.primary_name;
     const char *event = state == SERVICE_HOLDING ? (begin ? "hold-begin" : "hold-end")
                                                  : (begin ? "suspect-begin" : "suspect-end");
     log_at(begin ? LOG_WARNING : LOG_NOTICE, event,
            "service=%s primary=%s generation=%llu reason=\"%s\" sentinels=%zu ms=%llu", name_of(s),
-           addr_or_none(&s->judge.primary_name, text), (unsigned long long)s->judge.generation,
-           a->reason, a->reachable, (unsigned long long)a->lasted_ms);
+           addr_or_none(primary, text), (unsigned long long)s->judge.generation, a->reason,
+           a->reachable, (unsigned long long)a->lasted_ms);
 }
 
 static bool waits(enum service_state state)
