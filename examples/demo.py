@@ -20,7 +20,8 @@ import time
 MASTER = "mymaster"
 CLIENTS = 10
 DEPTH = 4  # requests in flight on each connection
-TICK = 0.02  # seconds between two rounds of sending: at most CLIENTS * DEPTH / TICK a second
+TICK = 0.002  # seconds
+TURNS = 4  # a client sends every TURNS ticks: at most CLIENTS * DEPTH / (TICK * TURNS) a second
 TRIES = 3  # a failover that Sentinel followed with another one is run again, not judged
 
 
@@ -260,6 +261,7 @@ class Load(threading.Thread):
         self.failure = None
         self.last = None
         self.gap = (0.0, 0.0, 0.0)
+        self.turn = 0
         self.clients = [Client(n, self) for n in range(CLIENTS)]
         self.start()
 
@@ -273,11 +275,11 @@ class Load(threading.Thread):
     def end(self):
         """What was never answered stays None in the ledgers."""
         self.sending = False
-        time.sleep(2 * TICK)
+        time.sleep(0.1)  # for the turn in which they may still be sending
         end = time.monotonic() + 60
         while any(c.waiting for c in self.clients) and time.monotonic() < end:
             self.check()
-            time.sleep(TICK)
+            time.sleep(0.02)
 
     def check(self):
         if self.failure:
@@ -302,7 +304,8 @@ class Load(threading.Thread):
             self.failure = f"the clients ended: {error!r}"
 
     def tick(self):
-        for client in self.clients:
+        self.turn = (self.turn + 1) % TURNS
+        for client in self.clients[self.turn::TURNS]:
             if client.socket is None:
                 client.reconnect()
             elif self.sending:
