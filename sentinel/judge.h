@@ -35,7 +35,7 @@
 /* A replica that an event named is probed for so long. */
 #define JUDGE_HINTED_MS 15000u
 #define JUDGE_WANTS_MAX 6
-#define JUDGE_VIEWS_MAX (2 * SENTINELS_MAX)
+#define JUDGE_VIEWS_MAX SENTINELS_MAX
 
 /* What one connection to a Sentinel has answered last. Only of connections that are up. */
 struct judge_view {
@@ -139,17 +139,17 @@ enum judge_change {
 
 struct judge_advice {
     enum judge_change change;
-    const char *reason;
-    bool unverified; /* JUDGE_SWITCHED: ROLE was refused to us */
     enum service_state from;
-    struct addr old_name; /* the primary before a switch; port 0: none */
-    uint64_t lasted_ms;   /* how long `from` lasted */
-    uint64_t waited_ms;   /* how long requests have been waiting; 0: they were not */
-    bool ask;             /* ask all Sentinels now */
-    bool fast;            /* poll and probe at the fast interval */
-    size_t votes, reachable;
+    const char *reason;
+    uint64_t lasted_ms;      /* how long `from` lasted */
+    uint64_t waited_ms;      /* how long requests have been waiting; 0: they were not */
+    size_t votes, reachable; /* for the log */
     size_t want_count;
     struct judge_want want[JUDGE_WANTS_MAX];
+    struct addr old_name; /* the primary before a switch; port 0: none */
+    bool unverified;      /* JUDGE_SWITCHED: ROLE was refused to us */
+    bool ask;             /* ask all Sentinels now */
+    bool fast;            /* poll and probe at the fast interval */
 };
 
 void judge_init(struct judge *j, const struct judge_rules *rules);

@@ -140,15 +140,17 @@ struct names *names_new(struct loop *loop, void (*changed)(void *owner), void *o
     return n;
 }
 
-void names_free(struct names **where)
+void names_free(struct names **n)
 {
-    struct names *n = *where;
-    *where = NULL;
-    loop_disarm(n->loop, &n->timer);
-    while (n->list.first != NULL) {
-        forget(name_of(n->list.first));
+    struct names *names = *n;
+    *n = NULL;
+    loop_disarm(names->loop, &names->timer);
+    for (struct list_node *at = names->list.first, *next; at != NULL; at = next) {
+        next = at->next;
+        resolve_cancel(&name_of(at)->resolve);
+        free(name_of(at));
     }
-    free(n);
+    free(names);
 }
 
 /* The entry of a name, made if need be; NULL when there are too many. */
@@ -172,40 +174,40 @@ static struct name *entry(struct names *n, const struct addr *addr)
     return name;
 }
 
-size_t names_all(struct names *n, const struct addr *addr, struct sockaddr_any *out)
+size_t names_all(struct names *n, const struct addr *name, struct sockaddr_any *out)
 {
-    if (addr_numeric(addr, &out[0])) {
+    if (addr_numeric(name, &out[0])) {
         return 1;
     }
-    const struct name *name = entry(n, addr);
-    if (name == NULL) {
+    const struct name *known = entry(n, name);
+    if (known == NULL) {
         return 0;
     }
-    memcpy(out, name->found, name->count * sizeof *out);
-    return name->count;
+    memcpy(out, known->found, known->count * sizeof *out);
+    return known->count;
 }
 
-bool names_one(struct names *n, const struct addr *addr, struct sockaddr_any *out)
+bool names_one(struct names *n, const struct addr *name, struct sockaddr_any *out)
 {
-    if (addr_numeric(addr, out)) {
+    if (addr_numeric(name, out)) {
         return true;
     }
-    const struct name *name = entry(n, addr);
-    if (name == NULL || name->count == 0) {
+    const struct name *known = entry(n, name);
+    if (known == NULL || known->count == 0) {
         return false;
     }
-    *out = name->found[name->chosen];
+    *out = known->found[known->chosen];
     return true;
 }
 
-bool names_pending(struct names *n, const struct addr *addr)
+bool names_pending(struct names *n, const struct addr *name)
 {
     struct sockaddr_any numeric;
-    if (addr_numeric(addr, &numeric)) {
+    if (addr_numeric(name, &numeric)) {
         return false;
     }
-    const struct name *name = entry(n, addr);
-    return name != NULL && !name->answered;
+    const struct name *known = entry(n, name);
+    return known != NULL && !known->answered;
 }
 
 static bool leads_to(const struct name *name, const struct sockaddr_any *at)

@@ -155,15 +155,15 @@ struct probe *probe_new(struct probe_group *group, const struct sockaddr_any *at
     return p;
 }
 
-void probe_free(struct probe **where)
+void probe_free(struct probe **p)
 {
-    struct probe *p = *where;
-    CHECK_MAGIC(p, PROBE_MAGIC);
-    *where = NULL;
-    wire_close(&p->wire);
-    loop_disarm(p->group->loop, &p->timer);
-    p->magic = 0;
-    free(p);
+    struct probe *probe = *p;
+    CHECK_MAGIC(probe, PROBE_MAGIC);
+    *p = NULL;
+    wire_close(&probe->wire);
+    loop_disarm(probe->group->loop, &probe->timer);
+    probe->magic = 0;
+    free(probe);
 }
 
 void probe_want(struct probe *p, uint64_t interval_ms, uint64_t fresh_from_ms)

@@ -21,11 +21,11 @@ struct reply *reply_parse(struct slice frame)
     return got;
 }
 
-void reply_free(struct reply **where)
+void reply_free(struct reply **r)
 {
-    if (*where != NULL) {
-        freeReplyObject(*where);
-        *where = NULL;
+    if (*r != NULL) {
+        freeReplyObject(*r);
+        *r = NULL;
     }
 }
 
@@ -99,7 +99,7 @@ bool reply_make_addr(struct slice host, struct slice port, struct addr *out)
 
 static bool make_id(struct slice text, char out[SENTINEL_ID_MAX + 1])
 {
-    if (text.n > SENTINEL_ID_MAX || !printable(text)) {
+    if (text.n == 0 || text.n > SENTINEL_ID_MAX || !printable(text)) {
         return false;
     }
     memcpy(out, text.p, text.n);

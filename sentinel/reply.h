@@ -14,7 +14,7 @@
 /* A Sentinel's id is 40 hex digits; room for what others may use. */
 #define SENTINEL_ID_MAX 64
 /* Durations beyond a day are taken for nonsense. */
-#define REPLY_DURATION_MAX_MS (24u * 60 * 60 * 1000)
+#define REPLY_DURATION_MAX_MS ((int64_t)24 * 60 * 60 * 1000)
 
 struct reply; /* one parsed reply */
 

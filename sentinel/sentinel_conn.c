@@ -380,18 +380,18 @@ struct sentinel *sentinel_new(const struct sentinel_group *group, const struct s
     return s;
 }
 
-void sentinel_free(struct sentinel **where)
+void sentinel_free(struct sentinel **s)
 {
-    struct sentinel *s = *where;
-    CHECK_MAGIC(s, SENTINEL_MAGIC);
-    *where = NULL;
-    wire_close(&s->wire);
-    loop_disarm(s->group->loop, &s->timer);
-    sentinel_sub_stop(&s->sub);
-    s->magic = 0;
-    free(s->pending);
-    free(s->desks);
-    free(s);
+    struct sentinel *left = *s;
+    CHECK_MAGIC(left, SENTINEL_MAGIC);
+    *s = NULL;
+    wire_close(&left->wire);
+    loop_disarm(left->group->loop, &left->timer);
+    sentinel_sub_stop(&left->sub);
+    left->magic = 0;
+    free(left->pending);
+    free(left->desks);
+    free(left);
 }
 
 enum sentinel_state sentinel_state(const struct sentinel *s)

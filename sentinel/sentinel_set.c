@@ -96,14 +96,14 @@ struct sentinel_set *sentinel_set_new(const struct sentinel_group *group, struct
     return set;
 }
 
-void sentinel_set_free(struct sentinel_set **where)
+void sentinel_set_free(struct sentinel_set **set)
 {
-    struct sentinel_set *set = *where;
-    *where = NULL;
-    for (size_t i = 0; i < set->count; i++) {
-        sentinel_free(&set->member[i].sentinel);
+    struct sentinel_set *left = *set;
+    *set = NULL;
+    for (size_t i = 0; i < left->count; i++) {
+        sentinel_free(&left->member[i].sentinel);
     }
-    free(set);
+    free(left);
 }
 
 static void add_configured(struct sentinel_set *set)

@@ -20,18 +20,18 @@ struct topology *topology_ref(struct topology *t)
     return t;
 }
 
-void topology_unref(struct topology **where)
+void topology_unref(struct topology **t)
 {
-    struct topology *t = *where;
-    if (t == NULL) {
+    struct topology *left = *t;
+    if (left == NULL) {
         return;
     }
-    *where = NULL;
+    *t = NULL;
     /* The last holder must see everything the others did before they let go. */
-    uint32_t before = atomic_fetch_sub_explicit(&t->refs, 1, memory_order_acq_rel);
+    uint32_t before = atomic_fetch_sub_explicit(&left->refs, 1, memory_order_acq_rel);
     CHECK(before > 0);
     if (before == 1) {
-        free(t);
+        free(left);
     }
 }
 

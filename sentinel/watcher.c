@@ -178,19 +178,19 @@ void watcher_hint(struct watcher *w, size_t service, uint64_t generation, enum h
     }
 }
 
-void watcher_stop(struct watcher **where)
+void watcher_stop(struct watcher **w)
 {
-    struct watcher *w = *where;
-    CHECK_MAGIC(w, WATCHER_MAGIC);
-    *where = NULL;
-    loop_disarm(w->loop, &w->tick);
-    loop_disarm(w->loop, &w->soon);
-    sentinel_set_free(&w->sentinels);
-    for (size_t i = 0; i < w->service_count; i++) {
-        service_close(&w->services[i]);
+    struct watcher *left = *w;
+    CHECK_MAGIC(left, WATCHER_MAGIC);
+    *w = NULL;
+    loop_disarm(left->loop, &left->tick);
+    loop_disarm(left->loop, &left->soon);
+    sentinel_set_free(&left->sentinels);
+    for (size_t i = 0; i < left->service_count; i++) {
+        service_close(&left->services[i]);
     }
-    names_free(&w->names);
-    free(w->services);
-    w->magic = 0;
-    free(w);
+    names_free(&left->names);
+    free(left->services);
+    left->magic = 0;
+    free(left);
 }

@@ -20,8 +20,6 @@ struct evidence {
     struct judge_facts facts;
 };
 
-_Static_assert(SENTINELS_MAX <= JUDGE_VIEWS_MAX, "a view for each Sentinel");
-
 static bool is_listed(const struct service *s, const struct addr *name)
 {
     for (size_t i = 0; i < s->replica_count; i++) {

@@ -6,7 +6,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/resp/emit.h"
 
-#define WIRE_READ (16u * 1024u)
+#define WIRE_READ ((size_t)16 * 1024)
 
 static void lose(struct wire *w, const char *why)
 {
