@@ -19,7 +19,7 @@ char *printable_copy(const char *text)
     return copy;
 }
 
-static char *format_list(const char *fmt, va_list args)
+PRINTF_LIKE(1, 0) static char *format_list(const char *fmt, va_list args)
 {
     char *text = NULL;
     if (vasprintf(&text, fmt, args) < 0) {
@@ -43,6 +43,7 @@ static void append(struct config_report *report, enum config_severity severity, 
     report->v[report->count++] = (struct config_remark){severity, printable_copy(text)};
 }
 
+PRINTF_LIKE(3, 0)
 static void add_list(struct config_report *report, enum config_severity severity, const char *fmt,
                      va_list args)
 {

@@ -115,10 +115,16 @@ static bool parse_addr(const struct config_key *key, struct slice text, struct a
                                 "host:port");
         return false;
     }
-    if (text.n > 0 && memchr(text.p, ',', text.n) != NULL) {
-        buf_append_str(problem, key->type == TYPE_ADDRS ? "one address only; repeat it for each"
-                                                        : "one address only");
-        return false;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] == ',') {
+            buf_append_str(problem, key->type == TYPE_ADDRS ? "one address only; repeat it for each"
+                                                            : "one address only");
+            return false;
+        }
+        if (strchr(";#=\"'", text.p[i]) != NULL) {
+            buf_printf(problem, "'%c' can't be part of it; write host:port", text.p[i]);
+            return false;
+        }
     }
     const char *wrong = addr_parse(text, (uint16_t)key->min, out);
     if (wrong != NULL) {

@@ -7,7 +7,8 @@ static void test_examples(void **state)
 {
     glob_t found;
     (void)state;
-    assert_int_equal(glob("examples/*.ini", 0, NULL, &found), 0);
+    int found_any = glob("examples/*.ini", 0, NULL, &found); /* NOLINT: there is one thread */
+    assert_int_equal(found_any, 0);
     assert_true(found.gl_pathc >= 2);
     for (size_t i = 0; i < found.gl_pathc; i++) {
         struct config_case c = {.args = {"--config", found.gl_pathv[i]}, .fd_limit = 1048576};

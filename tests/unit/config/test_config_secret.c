@@ -188,7 +188,8 @@ static size_t copies_in_memory(void)
         char *end;
         uintptr_t from = strtoull(line, &end, 16);
         uintptr_t to = strtoull(end + 1, &end, 16);
-        bool small = to - from < 256u * 1024 * 1024; /* leaves out the shadow of a sanitizer */
+        bool small =
+            to - from < UINT64_C(256) * 1024 * 1024; /* leaves out the shadow of a sanitizer */
         if (strncmp(end, " rw", 3) == 0 && small && strstr(line, "[stack]") == NULL) {
             found += count_in((const unsigned char *)from, to - from); /* NOLINT: an address */
         }

@@ -181,6 +181,13 @@ static void test_addresses(void **state)
         {.args = {"--sentinel", "s1:70000"},
          .said = "E --sentinel: bad value 's1:70000' for 'address' in [sentinel]; port '70000' is "
                  "not a number in 1..65535; write host:port\n"},
+        {.file = "[sentinel]\naddress =;s1\n",
+         .said = "E v.ini:2: bad value ';s1' for 'address' in [sentinel]; ';' can't be part of it; "
+                 "write host:port\n"},
+        {.args = {"--sentinel", "\"s1:1\""},
+         .said =
+             "E --sentinel: bad value '\"s1:1\"' for 'address' in [sentinel]; '\"' can't be part "
+             "of it; write host:port\n"},
         {.args = {"--sentinel", ""},
          .said = "E --sentinel: bad value of 'address' in [sentinel]: it is empty; give it a value "
                  "or leave it out\n"},
