@@ -1,7 +1,7 @@
 /* What a request does to its session, and what becomes of it when its link is lost after it was
  * sent whole. Pure look-ups in a table in source: command_table.def. */
-#ifndef VEDETTE_COMMAND_H
-#define VEDETTE_COMMAND_H
+#ifndef VEDETTE_PROXY_COMMAND_H
+#define VEDETTE_PROXY_COMMAND_H
 
 #include <stdbool.h>
 
