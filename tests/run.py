@@ -279,8 +279,9 @@ def fuzz_targets():
 
 
 def fuzz_corpora(name):
-    """tests/fuzz/corpus/NAME, where NAME is that of the target with or without fuzz_."""
-    names = (name, name.removeprefix("fuzz_"))
+    """tests/fuzz/corpus/NAME, where NAME is that of the target without fuzz_, or of its layer."""
+    plain = name.removeprefix("fuzz_")
+    names = (plain, plain.split("_")[0])
     return [p for n in names if os.path.isdir(p := f"{ROOT}/tests/fuzz/corpus/{n}")]
 
 
