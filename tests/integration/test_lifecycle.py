@@ -168,9 +168,9 @@ def test_wrong_sentinel_password(tmp_path, node):
                 time.sleep(3)  # several polls
                 log = proxy.log()
                 assert "given-pw-99" not in log and "real-sentinel-pw" not in log
-                about = [line for line in log.splitlines() if str(bad.port) in line
-                         and re.search("WRONGPASS|NOAUTH|password|auth", line, re.I)]
-                assert len(about) == 1, about
+                about = [line for line in log.splitlines() if str(bad.port) in line]
+                assert len([line for line in about if "WRONGPASS" in line]) == 1, about
+                assert len(about) <= 3, about
                 assert proxy.call("SET", "k", "v") == "OK"
         finally:
             bad.close()
@@ -253,10 +253,9 @@ def test_the_only_sentinel_misbehaves_and_recovers(node, lie):
             Proxy([sentinel.address], {"hold-timeout": "15s"}) as proxy:
         with proxy.connect(20) as client:
             client.send(encode("SET", "k", "v"))
-            if lie not in ("too many answers", "bad epoch", "odd fields"):
-                assert client.read_for(0.4) == b""
-                sentinel.script.clear()
-                sentinel.disconnect_all()
+            assert client.read_for(0.4) == b""
+            sentinel.script.clear()
+            sentinel.disconnect_all()
             assert client.read() == "OK"
 
 
