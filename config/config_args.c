@@ -43,7 +43,7 @@ static void unknown_flag(struct arg_reader *r, struct slice name)
     for (size_t i = 0; i < FLAG_COUNT; i++) {
         names[i] = config_flags[i].name;
     }
-    const char *meant = suggest(name, names, FLAG_COUNT);
+    const char *meant = config_suggest(name, names, FLAG_COUNT);
     if (meant != NULL) {
         draft_lost(r->draft, "%.*s: unknown flag; did you mean %s?", (int)name.n, name.p, meant);
     } else {
@@ -114,14 +114,14 @@ static void once(struct arg_reader *r, const struct config_flag *flag, const cha
     }
 }
 
-static void add_set(struct args *args, const struct arg_set *set)
+static void add_set(struct config_args *args, const struct config_arg_set *set)
 {
     args->sets = xrealloc(args->sets, (args->set_count + 1) * sizeof *args->sets);
     args->sets[args->set_count++] = *set;
 }
 
 /* SECTION.KEY=VALUE: the key is what follows the last dot. */
-static void read_set(struct arg_reader *r, struct args *args, struct slice text)
+static void read_set(struct arg_reader *r, struct config_args *args, struct slice text)
 {
     const char *equals = text.n > 0 ? memchr(text.p, '=', text.n) : NULL;
     if (equals == NULL) { /* not shown: it may be a secret */
@@ -135,16 +135,17 @@ static void read_set(struct arg_reader *r, struct args *args, struct slice text)
                    (int)name.n, name.p);
         return;
     }
-    struct arg_set set = {text_format("--set %.*s", (int)name.n, name.p),
-                          slice_of(name.p, (size_t)(dot - name.p)),
-                          slice_of(dot + 1, name.n - (size_t)(dot + 1 - name.p)),
-                          slice_of(equals + 1, text.n - name.n - 1)};
+    struct config_arg_set set = {config_text_format("--set %.*s", (int)name.n, name.p),
+                                 slice_of(name.p, (size_t)(dot - name.p)),
+                                 slice_of(dot + 1, name.n - (size_t)(dot + 1 - name.p)),
+                                 slice_of(equals + 1, text.n - name.n - 1)};
     add_set(args, &set);
 }
 
-static void take_flag(struct arg_reader *r, struct args *args, enum flag_id id, struct slice value)
+static void take_flag(struct arg_reader *r, struct config_args *args, enum flag_id id,
+                      struct slice value)
 {
-    struct arg_set set = {.value = value};
+    struct config_arg_set set = {.value = value};
     switch (id) {
     case FLAG_CONFIG: once(r, &config_flags[id], &args->config, value); return;
     case FLAG_MASTER: once(r, &config_flags[id], &args->master, value); return;
@@ -168,7 +169,8 @@ static void take_flag(struct arg_reader *r, struct args *args, enum flag_id id, 
     UNREACHABLE("flag");
 }
 
-enum config_action config_args_parse(struct args *args, const struct config_input *in, struct draft *d)
+enum config_action config_args_parse(struct config_args *args, const struct config_input *in,
+                                     struct draft *d)
 {
     if (asks_for(in, FLAG_HELP)) {
         return CONFIG_HELP;
@@ -190,20 +192,20 @@ enum config_action config_args_parse(struct args *args, const struct config_inpu
     return args->check ? CONFIG_CHECK : CONFIG_RUN;
 }
 
-static void unknown_service(struct draft *d, const struct arg_set *set, struct slice name)
+static void unknown_service(struct draft *d, const struct config_arg_set *set, struct slice name)
 {
     const char *names[CONFIG_SERVICES_MAX];
     size_t count = d->count - DRAFT_SERVICES;
     for (size_t i = 0; i < count; i++) {
         names[i] = d->sections[DRAFT_SERVICES + i].name;
     }
-    const char *meant = suggest(name, names, count);
+    const char *meant = config_suggest(name, names, count);
     draft_lost(d, "%s: unknown service '%.*s'; %s%s%s", set->where, (int)name.n, name.p,
                meant != NULL ? "did you mean '" : "name it with --master or in a file",
                meant != NULL ? meant : "", meant != NULL ? "'?" : "");
 }
 
-static struct draft_section *find_section(struct draft *d, const struct arg_set *set)
+static struct draft_section *find_section(struct draft *d, const struct config_arg_set *set)
 {
     static const char *const kinds[] = {"proxy", "sentinel", "service.NAME"};
     const char *prefix = "service.";
@@ -225,7 +227,7 @@ static struct draft_section *find_section(struct draft *d, const struct arg_set 
         }
         return section;
     }
-    const char *meant = suggest(set->section, kinds, ARRAY_LEN(kinds));
+    const char *meant = config_suggest(set->section, kinds, ARRAY_LEN(kinds));
     draft_lost(d, "%s: unknown section '%.*s'; %s%s%s", set->where, (int)set->section.n,
                set->section.p, meant != NULL ? "did you mean '" : "",
                meant != NULL ? meant : "there are proxy, sentinel and service.NAME",
@@ -233,11 +235,11 @@ static struct draft_section *find_section(struct draft *d, const struct arg_set 
     return NULL;
 }
 
-void args_apply(const struct args *args, struct draft *d)
+void config_args_apply(const struct config_args *args, struct draft *d)
 {
     struct config_report *report = d->report;
     for (size_t i = 0; i < args->set_count; i++) {
-        const struct arg_set *set = &args->sets[i];
+        const struct config_arg_set *set = &args->sets[i];
         struct config_origin from = {LEVEL_FLAG, set->where};
         struct draft_section *section = find_section(d, set);
         const struct config_key *key =
@@ -247,19 +249,19 @@ void args_apply(const struct args *args, struct draft *d)
         }
         draft_set(d, section, key, &from, set->value);
         if (key->type == TYPE_SECRET) {
-            report_add(report, CONFIG_WARNING,
-                       "%s: other users of this machine can read the command line; use "
-                       "password-file",
-                       set->where);
+            config_report_add(report, CONFIG_WARNING,
+                              "%s: other users of this machine can read the command line; use "
+                              "password-file",
+                              set->where);
         }
     }
 }
 
-void config_args_free(struct args *args)
+void config_args_free(struct config_args *args)
 {
     for (size_t i = 0; i < args->set_count; i++) {
         free(args->sets[i].where);
     }
     free(args->sets);
-    *args = (struct args){0};
+    *args = (struct config_args){0};
 }

@@ -26,25 +26,26 @@ struct config_flag {
 extern const struct config_flag config_flags[FLAG_COUNT];
 
 /* A flag that sets a key; slices point into argv. */
-struct arg_set {
+struct config_arg_set {
     char *where;          /* "--listen", "--set proxy.workers" */
     struct slice section; /* p NULL: the one service */
     struct slice key, value;
 };
 
 /* Zero-initialised is empty; pointers but sets lie in argv. */
-struct args {
+struct config_args {
     const char *config; /* NULL: no file */
     const char *master; /* NULL: not given */
     bool check, print;
-    struct arg_set *sets;
+    struct config_arg_set *sets;
     size_t set_count;
 };
 
 /* Reads the command line into *args. With --help or --version nothing else is looked at. */
-enum config_action config_args_parse(struct args *args, const struct config_input *in, struct draft *d);
+enum config_action config_args_parse(struct config_args *args, const struct config_input *in,
+                                     struct draft *d);
 /* Takes down what the flags set, once all sections are known. */
-void args_apply(const struct args *args, struct draft *d);
-void config_args_free(struct args *args);
+void config_args_apply(const struct config_args *args, struct draft *d);
+void config_args_free(struct config_args *args);
 
 #endif

@@ -18,21 +18,21 @@ static void store_default(const struct config_key *key, void *section)
     struct config_value value;
     struct buf problem = {0};
     if (key->def != NULL) {
-        CHECK(value_parse(key, slice_str(key->def), &value, &problem));
-        value_store(key, &value, section);
+        CHECK(config_value_parse(key, slice_str(key->def), &value, &problem));
+        config_value_store(key, &value, section);
     }
 }
 
 static void store_text(const struct config_setting *setting, void *section,
                        struct key_origin *origin, struct config_report *report)
 {
-    char **field = key_field(setting->key, section);
+    char **field = config_key_field(setting->key, section);
     if (setting->key->type != TYPE_SECRET_FILE) {
         *field = xstrdup(setting->text);
         return;
     }
     origin->path = xstrdup(setting->text);
-    *field = secret_read(setting->text, setting->where, report);
+    *field = config_secret_read(setting->text, setting->where, report);
     origin->bad = *field == NULL;
 }
 
@@ -41,7 +41,7 @@ static void store(const struct config_setting *setting, void *section, struct ke
 {
     const struct config_key *key = setting->key;
     origin->where = xrealloc(origin->where, (origin->count + 1) * sizeof *origin->where);
-    origin->where[origin->count++] = printable_copy(setting->where);
+    origin->where[origin->count++] = config_printable_copy(setting->where);
     if (setting->bad) {
         origin->bad = true;
         return;
@@ -52,8 +52,9 @@ static void store(const struct config_setting *setting, void *section, struct ke
     }
     struct config_value value;
     struct buf problem = {0};
-    CHECK(value_parse(key, slice_str(setting->text), &value, &problem)); /* as when it was taken */
-    value_store(key, &value, section);
+    CHECK(config_value_parse(key, slice_str(setting->text), &value,
+                             &problem)); /* as when it was taken */
+    config_value_store(key, &value, section);
 }
 
 /* The highest level that says something of the key's field, be it by another key. */
@@ -73,8 +74,8 @@ static void build_section(const struct draft_section *from, void *section,
 {
     origin->kind = from->kind;
     origin->section = section;
-    origin->label = printable_copy(from->label);
-    origin->where = from->where == NULL ? NULL : printable_copy(from->where);
+    origin->label = config_printable_copy(from->label);
+    origin->where = from->where == NULL ? NULL : config_printable_copy(from->where);
     for (size_t k = 0; k < CONFIG_KEY_COUNT; k++) {
         const struct config_key *key = &config_keys[k];
         if (key->section != from->kind) {

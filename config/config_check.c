@@ -15,7 +15,7 @@ struct check {
 static struct key_origin *origin_of(const struct check *c, size_t section, const char *name)
 {
     struct section_origin *origin = &c->config->origins->v[section];
-    const struct config_key *key = key_find(origin->kind, slice_str(name));
+    const struct config_key *key = config_key_find(origin->kind, slice_str(name));
     CHECK(key != NULL);
     return &origin->keys[key - config_keys];
 }
@@ -41,9 +41,9 @@ static void check_credentials(const struct check *c, size_t section, const char 
 {
     if (user != NULL && password == NULL && !refused(c, section, "password") &&
         !refused(c, section, "password-file")) {
-        report_add(c->report, CONFIG_ERROR,
-                   "%s: 'user' without a password in [%s]; add password-file or password",
-                   where(c, section, "user"), c->config->origins->v[section].label);
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'user' without a password in [%s]; add password-file or password",
+                          where(c, section, "user"), c->config->origins->v[section].label);
     }
 }
 
@@ -51,15 +51,16 @@ static void check_sentinels(const struct check *c, const struct draft *d)
 {
     const struct config_sentinel *s = &c->config->sentinel;
     if (s->address.count == 0 && !d->unsure && !refused(c, DRAFT_SENTINEL, "address")) {
-        report_add(c->report, CONFIG_ERROR,
-                   "no Sentinel is configured; give one as --sentinel HOST:PORT, as "
-                   "VEDETTE_SENTINEL_ADDRESS, or as address = HOST:PORT in [sentinel] of a file");
+        config_report_add(
+            c->report, CONFIG_ERROR,
+            "no Sentinel is configured; give one as --sentinel HOST:PORT, as "
+            "VEDETTE_SENTINEL_ADDRESS, or as address = HOST:PORT in [sentinel] of a file");
     }
     if (s->address.count > SENTINELS_MAX) {
-        report_add(c->report, CONFIG_ERROR,
-                   "%s: %zu Sentinels are more than %u; list fewer, the "
-                   "others are learnt from them",
-                   where(c, DRAFT_SENTINEL, "address"), s->address.count, SENTINELS_MAX);
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: %zu Sentinels are more than %u; list fewer, the "
+                          "others are learnt from them",
+                          where(c, DRAFT_SENTINEL, "address"), s->address.count, SENTINELS_MAX);
         return;
     }
     const struct key_origin *origin = origin_of(c, DRAFT_SENTINEL, "address");
@@ -67,9 +68,9 @@ static void check_sentinels(const struct check *c, const struct draft *d)
         for (size_t j = 0; j < i; j++) {
             char text[ADDR_TEXT_MAX];
             if (addr_eq(&s->address.v[i], &s->address.v[j])) {
-                report_add(c->report, CONFIG_WARNING,
-                           "%s: the Sentinel %s is listed twice; leave one out", origin->where[i],
-                           addr_text(&s->address.v[i], text));
+                config_report_add(c->report, CONFIG_WARNING,
+                                  "%s: the Sentinel %s is listed twice; leave one out",
+                                  origin->where[i], addr_text(&s->address.v[i], text));
                 break;
             }
         }
@@ -77,12 +78,12 @@ static void check_sentinels(const struct check *c, const struct draft *d)
     if (s->poll_interval_fast_ms > s->poll_interval_ms &&
         !refused(c, DRAFT_SENTINEL, "poll-interval") &&
         !refused(c, DRAFT_SENTINEL, "poll-interval-fast")) {
-        report_add(c->report, CONFIG_ERROR,
-                   "%s: poll-interval-fast = %llums is longer than poll-interval = %llums; it has "
-                   "to be shorter",
-                   where(c, DRAFT_SENTINEL, "poll-interval-fast"),
-                   (unsigned long long)s->poll_interval_fast_ms,
-                   (unsigned long long)s->poll_interval_ms);
+        config_report_add(
+            c->report, CONFIG_ERROR,
+            "%s: poll-interval-fast = %llums is longer than poll-interval = %llums; it has "
+            "to be shorter",
+            where(c, DRAFT_SENTINEL, "poll-interval-fast"),
+            (unsigned long long)s->poll_interval_fast_ms, (unsigned long long)s->poll_interval_ms);
     }
     check_credentials(c, DRAFT_SENTINEL, s->user, s->password);
 }
@@ -143,12 +144,12 @@ static void check_listeners(const struct check *c)
             char at[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
             if (overlap(&a->listen, &b->listen) && !refused(c, DRAFT_SERVICES + i, "listen") &&
                 !refused(c, DRAFT_SERVICES + j, "listen")) {
-                report_add(c->report, CONFIG_ERROR,
-                           "%s: [service %s] listens on %s and [service %s] on %s (%s); give one "
-                           "of them another port",
-                           where(c, DRAFT_SERVICES + i, "listen"), a->name,
-                           addr_text(&a->listen, at), b->name, addr_text(&b->listen, other),
-                           where(c, DRAFT_SERVICES + j, "listen"));
+                config_report_add(
+                    c->report, CONFIG_ERROR,
+                    "%s: [service %s] listens on %s and [service %s] on %s (%s); give one "
+                    "of them another port",
+                    where(c, DRAFT_SERVICES + i, "listen"), a->name, addr_text(&a->listen, at),
+                    b->name, addr_text(&b->listen, other), where(c, DRAFT_SERVICES + j, "listen"));
                 break;
             }
         }
@@ -164,12 +165,13 @@ static void check_protected_mode(const struct check *c)
         if (!on || s->password == NULL || place_of(&s->listen).loopback) {
             continue;
         }
-        report_add(c->report, CONFIG_ERROR,
-                   "%s: [service %s] listens on %s, beyond this machine, with a password of its "
-                   "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
-                   "or set protected-mode = no in [proxy] if only trusted clients reach that "
-                   "address",
-                   where(c, DRAFT_SERVICES + i, "listen"), s->name, addr_text(&s->listen, at));
+        config_report_add(
+            c->report, CONFIG_ERROR,
+            "%s: [service %s] listens on %s, beyond this machine, with a password of its "
+            "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
+            "or set protected-mode = no in [proxy] if only trusted clients reach that "
+            "address",
+            where(c, DRAFT_SERVICES + i, "listen"), s->name, addr_text(&s->listen, at));
     }
 }
 
@@ -186,22 +188,24 @@ static void check_descriptors(const struct check *c, uint64_t limit)
     (void)snprintf(sum, sizeof sum, "%u x 2 + %u = %llu file descriptors, and the limit is %llu",
                    clients, FDS_RESERVED, (unsigned long long)need, (unsigned long long)limit);
     if (most == 0) {
-        report_add(c->report, CONFIG_ERROR,
-                   "%s: max-clients = %u needs %s, too low for a single client; raise it (ulimit "
-                   "-Hn, LimitNOFILE)",
-                   written ? where(c, DRAFT_PROXY, "max-clients") : "proxy", clients, sum);
+        config_report_add(
+            c->report, CONFIG_ERROR,
+            "%s: max-clients = %u needs %s, too low for a single client; raise it (ulimit "
+            "-Hn, LimitNOFILE)",
+            written ? where(c, DRAFT_PROXY, "max-clients") : "proxy", clients, sum);
     } else if (written) {
-        report_add(c->report, CONFIG_ERROR,
-                   "%s: max-clients = %u needs %s; raise it (ulimit -Hn, LimitNOFILE) or set "
-                   "max-clients to %llu or less",
-                   where(c, DRAFT_PROXY, "max-clients"), clients, sum, (unsigned long long)most);
+        config_report_add(
+            c->report, CONFIG_ERROR,
+            "%s: max-clients = %u needs %s; raise it (ulimit -Hn, LimitNOFILE) or set "
+            "max-clients to %llu or less",
+            where(c, DRAFT_PROXY, "max-clients"), clients, sum, (unsigned long long)most);
     } else {
         c->config->proxy.max_clients = (uint32_t)most;
         origin_of(c, DRAFT_PROXY, "max-clients")->note = "lowered to the limit of file descriptors";
-        report_add(c->report, CONFIG_WARNING,
-                   "max-clients lowered from %u to %llu: it needs %s; raise it (ulimit -Hn, "
-                   "LimitNOFILE) or set max-clients",
-                   clients, (unsigned long long)most, sum);
+        config_report_add(c->report, CONFIG_WARNING,
+                          "max-clients lowered from %u to %llu: it needs %s; raise it (ulimit -Hn, "
+                          "LimitNOFILE) or set max-clients",
+                          clients, (unsigned long long)most, sum);
     }
 }
 

@@ -29,8 +29,8 @@ static void name_section(struct draft_section *section, struct slice name)
     free(section->label);
     free(section->name);
     section->name = copy_of(name);
-    section->label =
-        text_format("%s%s%s", section_word(section->kind), name.n > 0 ? " " : "", section->name);
+    section->label = config_text_format("%s%s%s", config_section_word(section->kind),
+                                        name.n > 0 ? " " : "", section->name);
 }
 
 void draft_init(struct draft *d, struct config_report *report)
@@ -85,7 +85,7 @@ struct draft_section *draft_add_service(struct draft *d, struct slice name, cons
     return section;
 }
 
-const char *service_name_problem(struct slice name)
+const char *config_service_name_problem(struct slice name)
 {
     if (name.n == 0) {
         return "it is empty; write the name that Sentinel monitors";
@@ -129,9 +129,9 @@ struct draft_section *draft_one_service(struct draft *d, const char *where)
 static void name_one_of_many(struct draft *d, const struct config_origin *from)
 {
     if (from->level == LEVEL_PLATFORM) {
-        report_add(d->report, CONFIG_NOTICE,
-                   "%s: ignored, because the file names %zu services itself", from->where,
-                   d->count - DRAFT_SERVICES);
+        config_report_add(d->report, CONFIG_NOTICE,
+                          "%s: ignored, because the file names %zu services itself", from->where,
+                          d->count - DRAFT_SERVICES);
     } else {
         (void)draft_one_service(d, from->where); /* for its error */
     }
@@ -139,7 +139,7 @@ static void name_one_of_many(struct draft *d, const struct config_origin *from)
 
 void draft_settle_services(struct draft *d, struct slice name, const struct config_origin *from)
 {
-    const char *problem = name.p == NULL ? NULL : service_name_problem(name);
+    const char *problem = name.p == NULL ? NULL : config_service_name_problem(name);
     if (problem != NULL) {
         draft_lost(d, "%s: bad name of a service: %s", from->where, problem);
     }
@@ -165,11 +165,11 @@ static void unknown_key(struct draft *d, const struct draft_section *section, st
         if (config_keys[i].section == section->kind) {
             names[count++] = config_keys[i].name;
         } else if (buf_len(&hint) == 0 && slice_eq(name, slice_str(config_keys[i].name))) {
-            buf_printf(&hint, "it belongs to [%s%s]", section_word(config_keys[i].section),
+            buf_printf(&hint, "it belongs to [%s%s]", config_section_word(config_keys[i].section),
                        config_keys[i].section == SECTION_SERVICE ? " NAME" : "");
         }
     }
-    const char *meant = suggest(name, names, count);
+    const char *meant = config_suggest(name, names, count);
     if (buf_len(&hint) == 0 && meant != NULL) {
         buf_printf(&hint, "did you mean '%s'?", meant);
     } else if (buf_len(&hint) == 0) {
@@ -183,7 +183,7 @@ static void unknown_key(struct draft *d, const struct draft_section *section, st
 const struct config_key *draft_key(struct draft *d, const struct draft_section *section,
                                    struct slice name, const char *where)
 {
-    const struct config_key *key = key_find(section->kind, name);
+    const struct config_key *key = config_key_find(section->kind, name);
     if (key == NULL) {
         unknown_key(d, section, name, where);
     }
@@ -200,15 +200,16 @@ static bool clashes(struct draft *d, const struct draft_section *section,
             continue;
         }
         if (other->key == key && key->type != TYPE_ADDRS) {
-            report_add(d->report, CONFIG_ERROR,
-                       "%s: duplicate key '%s' in [%s]; the first is %s; keep one of them",
-                       from->where, key->name, section->label, other->where);
+            config_report_add(d->report, CONFIG_ERROR,
+                              "%s: duplicate key '%s' in [%s]; the first is %s; keep one of them",
+                              from->where, key->name, section->label, other->where);
             return true;
         }
         if (other->key != key && other->key->offset == key->offset) {
-            report_add(d->report, CONFIG_ERROR,
-                       "%s: both '%s' and '%s' in [%s]; the first is %s; keep one of them",
-                       from->where, other->key->name, key->name, section->label, other->where);
+            config_report_add(d->report, CONFIG_ERROR,
+                              "%s: both '%s' and '%s' in [%s]; the first is %s; keep one of them",
+                              from->where, other->key->name, key->name, section->label,
+                              other->where);
             return true;
         }
     }
@@ -219,13 +220,14 @@ static void bad_value(struct draft *d, const struct draft_section *section,
                       const struct config_setting *setting, const struct buf *problem)
 {
     if (setting->key->type == TYPE_SECRET || setting->text[0] == '\0') {
-        report_add(d->report, CONFIG_ERROR, "%s: bad value of '%s' in [%s]: %.*s", setting->where,
-                   setting->key->name, section->label, (int)buf_len(problem), buf_head(problem));
+        config_report_add(d->report, CONFIG_ERROR, "%s: bad value of '%s' in [%s]: %.*s",
+                          setting->where, setting->key->name, section->label, (int)buf_len(problem),
+                          buf_head(problem));
         return;
     }
-    report_add(d->report, CONFIG_ERROR, "%s: bad value '%.*s' for '%s' in [%s]; %.*s",
-               setting->where, SHOWN_MAX, setting->text, setting->key->name, section->label,
-               (int)buf_len(problem), buf_head(problem));
+    config_report_add(d->report, CONFIG_ERROR, "%s: bad value '%.*s' for '%s' in [%s]; %.*s",
+                      setting->where, SHOWN_MAX, setting->text, setting->key->name, section->label,
+                      (int)buf_len(problem), buf_head(problem));
 }
 
 static void add_setting(struct draft_section *section, const struct config_setting *setting)
@@ -248,7 +250,7 @@ void draft_set(struct draft *d, struct draft_section *section, const struct conf
     struct config_value ignored;
     struct buf problem = {0};
     setting.bad = clashes(d, section, key, from);
-    if (!value_parse(key, text, &ignored, &problem)) {
+    if (!config_value_parse(key, text, &ignored, &problem)) {
         bad_value(d, section, &setting, &problem);
         setting.bad = true;
     }

@@ -50,9 +50,9 @@ struct draft {
 };
 
 /* Adds a line to the report; the text must not hold a secret. Control characters become '?'. */
-void report_add(struct config_report *report, enum config_severity severity, const char *fmt, ...)
-    PRINTF_LIKE(3, 4);
-/* As report_add with an error that leaves something out of the draft: sets unsure. */
+void config_report_add(struct config_report *report, enum config_severity severity, const char *fmt,
+                       ...) PRINTF_LIKE(3, 4);
+/* As config_report_add with an error that leaves something out of the draft: sets unsure. */
 void draft_lost(struct draft *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 
 void draft_init(struct draft *d, struct config_report *report);
@@ -64,7 +64,7 @@ struct draft_section *draft_find(struct draft *d, enum config_section kind, stru
 /* Adds a service without settings. NULL, and an error, when there are too many. */
 struct draft_section *draft_add_service(struct draft *d, struct slice name, const char *where);
 /* NULL when name can be a service's, else what is wrong. */
-const char *service_name_problem(struct slice name);
+const char *config_service_name_problem(struct slice name);
 /* The service that flags and variables without a section mean. NULL, and an error that begins with
  * where, when there are several. */
 struct draft_section *draft_one_service(struct draft *d, const char *where);
@@ -84,8 +84,8 @@ void draft_set_bad(struct draft_section *section, const struct config_key *key,
                    const struct config_origin *from);
 
 /* Text made as by printf. Release with free(). */
-char *text_format(const char *fmt, ...) PRINTF_LIKE(1, 2);
+char *config_text_format(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /* A copy for messages and comments: control characters become '?'. Release with free(). */
-char *printable_copy(const char *text);
+char *config_printable_copy(const char *text);
 
 #endif

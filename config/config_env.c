@@ -19,7 +19,7 @@ static const char *env_value(char *const *environ, const char *name)
     return NULL;
 }
 
-const char *env_master(char *const *environ)
+const char *config_env_master(char *const *environ)
 {
     return env_value(environ, "REDIS_SENTINEL_MASTER");
 }
@@ -28,7 +28,7 @@ const char *env_master(char *const *environ)
 static void env_name_of(const struct config_key *key, char out[ENV_NAME])
 {
     const char *parts[] = {PREFIX,
-                           key->section == SECTION_SERVICE ? "" : section_word(key->section),
+                           key->section == SECTION_SERVICE ? "" : config_section_word(key->section),
                            key->section == SECTION_SERVICE ? "" : "_", key->name};
     size_t n = 0;
     for (size_t i = 0; i < ARRAY_LEN(parts); i++) {
@@ -125,7 +125,8 @@ static void unknown_variable(struct draft *d, const char *name)
         meant = slice_eq(bare(slice_str(names[i])), bare(slice_str(name))) ? names[i] : NULL;
     }
     if (meant == NULL) {
-        const char *rest = suggest(slice_str(name + strlen(PREFIX)), candidates, CONFIG_KEY_COUNT);
+        const char *rest =
+            config_suggest(slice_str(name + strlen(PREFIX)), candidates, CONFIG_KEY_COUNT);
         meant = rest == NULL ? NULL : rest - strlen(PREFIX);
     }
     if (flag != NULL) {
@@ -207,7 +208,7 @@ static void platform_host(struct draft *d, struct slice host, uint16_t port)
 {
     struct config_origin from = {LEVEL_PLATFORM, "REDIS_SENTINEL_HOST"};
     struct draft_section *section = &d->sections[DRAFT_SENTINEL];
-    const struct config_key *key = key_find(SECTION_SENTINEL, slice_str("address"));
+    const struct config_key *key = config_key_find(SECTION_SENTINEL, slice_str("address"));
     const char *scheme = "tcp://";
     char text[ADDR_TEXT_MAX];
     struct addr addr;
@@ -216,8 +217,8 @@ static void platform_host(struct draft *d, struct slice host, uint16_t port)
     }
     const char *wrong = addr_parse(host, port, &addr);
     if (wrong != NULL) {
-        report_add(d->report, CONFIG_ERROR, "%s: bad host '%.*s'; %s", from.where,
-                   (int)(host.n > 64 ? 64 : host.n), host.p, wrong);
+        config_report_add(d->report, CONFIG_ERROR, "%s: bad host '%.*s'; %s", from.where,
+                          (int)(host.n > 64 ? 64 : host.n), host.p, wrong);
         draft_set_bad(section, key, &from);
         return;
     }
@@ -238,7 +239,7 @@ static void apply_platform(char *const *environ, struct draft *d)
     }
 }
 
-void env_apply(char *const *environ, struct draft *d)
+void config_env_apply(char *const *environ, struct draft *d)
 {
     struct buf ignored = {0};
     size_t prefix = strlen(PREFIX);
@@ -248,7 +249,7 @@ void env_apply(char *const *environ, struct draft *d)
             continue;
         }
         struct slice name = slice_of(environ[i], (size_t)(equals - environ[i]));
-        char *copy = text_format("%.*s", (int)name.n, name.p);
+        char *copy = config_text_format("%.*s", (int)name.n, name.p);
         const struct config_key *key = key_of_env(name);
         if (key != NULL) {
             set_key(d, key, copy, slice_str(equals + 1));
@@ -260,9 +261,9 @@ void env_apply(char *const *environ, struct draft *d)
         free(copy);
     }
     if (buf_len(&ignored) > 0) {
-        report_add(d->report, CONFIG_NOTICE,
-                   "ignored, because Kubernetes sets them for a Service: %.*s",
-                   (int)buf_len(&ignored), buf_head(&ignored));
+        config_report_add(d->report, CONFIG_NOTICE,
+                          "ignored, because Kubernetes sets them for a Service: %.*s",
+                          (int)buf_len(&ignored), buf_head(&ignored));
     }
     buf_release(&ignored);
     apply_platform(environ, d);

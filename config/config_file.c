@@ -6,7 +6,7 @@
 
 #define WHERE_MAX 512
 
-void file_open(struct config_file *f, struct draft *d, const char *label, struct slice text)
+void config_file_open(struct config_file *f, struct draft *d, const char *label, struct slice text)
 {
     *f = (struct config_file){.draft = d, .label = label, .rest = text};
     if (slice_starts_with(text, "\xef\xbb\xbf")) {
@@ -58,7 +58,7 @@ static void unknown_section(struct config_file *f, struct slice text, struct sli
 {
     static const char *const kinds[] = {"proxy", "sentinel", "service"};
     char where[WHERE_MAX];
-    const char *meant = suggest(word, kinds, ARRAY_LEN(kinds));
+    const char *meant = config_suggest(word, kinds, ARRAY_LEN(kinds));
     (void)where_is(f, f->line, where);
     if (meant != NULL && strcmp(meant, "service") == 0) {
         struct slice shown = name.n > 0 ? name : slice_str("NAME");
@@ -76,7 +76,7 @@ static void unknown_section(struct config_file *f, struct slice text, struct sli
 
 static void open_service(struct config_file *f, struct slice name, const char *where)
 {
-    const char *problem = service_name_problem(name);
+    const char *problem = config_service_name_problem(name);
     if (problem != NULL) {
         draft_lost(f->draft, "%s: bad name in [service%s%.*s]: %s", where, name.n > 0 ? " " : "",
                    (int)name.n, name.p, problem);
@@ -90,7 +90,7 @@ static size_t kind_of(struct slice word)
 {
     size_t kind = 0;
     while (kind < SECTION_KINDS &&
-           !slice_eq(word, slice_str(section_word((enum config_section)kind)))) {
+           !slice_eq(word, slice_str(config_section_word((enum config_section)kind)))) {
         kind++;
     }
     return kind;
@@ -123,9 +123,9 @@ static void open_section(struct config_file *f, struct slice text)
     }
     f->section = known;
     if (known->where != NULL) {
-        report_add(f->draft->report, CONFIG_ERROR,
-                   "%s: duplicate section [%s]; the first is %s; put their keys into one", where,
-                   known->label, known->where);
+        config_report_add(f->draft->report, CONFIG_ERROR,
+                          "%s: duplicate section [%s]; the first is %s; put their keys into one",
+                          where, known->label, known->where);
     } else {
         known->where = xstrdup(where);
     }
@@ -231,7 +231,7 @@ static bool check_line(struct config_file *f, struct slice line, size_t max)
     return line.p[0] == '[' ? check_section(f, line) : check_pair(f, line);
 }
 
-bool file_next_line(struct config_file *f, char *out, size_t cap)
+bool config_file_next_line(struct config_file *f, char *out, size_t cap)
 {
     if (f->rest.n == 0) {
         return false;
@@ -280,7 +280,7 @@ static const char *suspicious(const struct config_file *f, const struct config_k
     return NULL;
 }
 
-void file_pair(struct config_file *f, const char *name, const char *value)
+void config_file_pair(struct config_file *f, const char *name, const char *value)
 {
     char where[WHERE_MAX];
     if (f->section == NULL) {
@@ -294,8 +294,8 @@ void file_pair(struct config_file *f, const char *name, const char *value)
     struct config_origin from = {LEVEL_FILE, where};
     const char *problem = suspicious(f, key, value);
     if (problem != NULL) {
-        report_add(f->draft->report, CONFIG_ERROR, "%s: bad value of '%s' in [%s]: %s", where,
-                   key->name, f->section->label, problem);
+        config_report_add(f->draft->report, CONFIG_ERROR, "%s: bad value of '%s' in [%s]: %s",
+                          where, key->name, f->section->label, problem);
         draft_set_bad(f->section, key, &from);
         return;
     }

@@ -18,11 +18,11 @@ struct config_file {
 };
 
 /* Skips a byte order mark. label and text outlive the struct. */
-void file_open(struct config_file *f, struct draft *d, const char *label, struct slice text);
+void config_file_open(struct config_file *f, struct draft *d, const char *label, struct slice text);
 /* The next line as inih shall see it, without its end, NUL-terminated; cap is the room at out, NUL
  * included. False at the end of the file. */
-bool file_next_line(struct config_file *f, char *out, size_t cap);
+bool config_file_next_line(struct config_file *f, char *out, size_t cap);
 /* A key and its value, as inih read them from the line given out last. */
-void file_pair(struct config_file *f, const char *name, const char *value);
+void config_file_pair(struct config_file *f, const char *name, const char *value);
 
 #endif

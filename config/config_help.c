@@ -53,7 +53,8 @@ static void put_flags(struct buf *out)
 
 static void put_keys(enum config_section section, struct buf *out)
 {
-    buf_printf(out, "\n[%s%s]\n", section_word(section), section == SECTION_SERVICE ? " NAME" : "");
+    buf_printf(out, "\n[%s%s]\n", config_section_word(section),
+               section == SECTION_SERVICE ? " NAME" : "");
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         const struct config_key *key = &config_keys[i];
         struct buf text = {0};
@@ -61,7 +62,7 @@ static void put_keys(enum config_section section, struct buf *out)
             continue;
         }
         buf_printf(&text, "%s (", key->help);
-        key_allowed(key, &text);
+        config_key_allowed(key, &text);
         if (key->def != NULL) {
             buf_printf(&text, "; default %s", key->def);
         }
@@ -101,10 +102,10 @@ void config_option_table(struct buf *out)
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         const struct config_key *key = &config_keys[i];
         const char *tick = key->def == NULL ? "" : "`";
-        buf_printf(out, "| `[%s%s]` | `%s` | %s%s%s | ", section_word(key->section),
+        buf_printf(out, "| `[%s%s]` | `%s` | %s%s%s | ", config_section_word(key->section),
                    key->section == SECTION_SERVICE ? " NAME" : "", key->name, tick,
                    key->def == NULL ? "" : key->def, tick);
-        key_allowed(key, out);
+        config_key_allowed(key, out);
         buf_printf(out, " | %s | %s |\n", (key->flags & KEY_RELOAD) != 0 ? "yes" : "no", key->help);
     }
 }

@@ -46,7 +46,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #include "config/config_keys.def"
 #undef KEY
 
-const struct config_key *key_find(enum config_section section, struct slice name)
+const struct config_key *config_key_find(enum config_section section, struct slice name)
 {
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         if (config_keys[i].section == section && slice_eq(name, slice_str(config_keys[i].name))) {
@@ -56,7 +56,7 @@ const struct config_key *key_find(enum config_section section, struct slice name
     return NULL;
 }
 
-const char *section_word(enum config_section section)
+const char *config_section_word(enum config_section section)
 {
     switch (section) {
     case SECTION_PROXY: return "proxy";
@@ -66,12 +66,12 @@ const char *section_word(enum config_section section)
     UNREACHABLE("config section");
 }
 
-void *key_field(const struct config_key *key, void *section)
+void *config_key_field(const struct config_key *key, void *section)
 {
     return (char *)section + key->offset;
 }
 
-const void *key_field_const(const struct config_key *key, const void *section)
+const void *config_key_field_const(const struct config_key *key, const void *section)
 {
     return (const char *)section + key->offset;
 }

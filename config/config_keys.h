@@ -50,14 +50,14 @@ extern const struct config_key config_keys[CONFIG_KEY_COUNT];
 #define VALUE_MAX_LEN 180
 
 /* NULL when the section has no such key. */
-const struct config_key *key_find(enum config_section section, struct slice name);
+const struct config_key *config_key_find(enum config_section section, struct slice name);
 /* "proxy", "sentinel", "service". */
-const char *section_word(enum config_section section);
+const char *config_section_word(enum config_section section);
 /* Where the key's value lies in the struct of its section. */
-void *key_field(const struct config_key *key, void *section);
-const void *key_field_const(const struct config_key *key, const void *section);
+void *config_key_field(const struct config_key *key, void *section);
+const void *config_key_field_const(const struct config_key *key, const void *section);
 /* Appends what the key takes: "auto or 1..64", "yes or no". */
-void key_allowed(const struct config_key *key, struct buf *out);
+void config_key_allowed(const struct config_key *key, struct buf *out);
 
 /* A parsed value: addr for addresses, number for numbers, BOOL, LEVEL; text has nothing to parse.
  */
@@ -68,15 +68,17 @@ struct config_value {
 
 /* Parses text as a value of the key. False when it is none; *problem then gets the reason and what
  * to write instead. */
-bool value_parse(const struct config_key *key, struct slice text, struct config_value *out,
-                 struct buf *problem) NODISCARD;
-/* Writes a value that value_parse gave to its field; addresses of ADDRS are appended. Not for text.
+bool config_value_parse(const struct config_key *key, struct slice text, struct config_value *out,
+                        struct buf *problem) NODISCARD;
+/* Writes a value that config_value_parse gave to its field; addresses of ADDRS are appended. Not
+ * for text.
  */
-void value_store(const struct config_key *key, const struct config_value *value, void *section);
+void config_value_store(const struct config_key *key, const struct config_value *value,
+                        void *section);
 /* Appends the value of the key's field as it is written in a file. Not for ADDRS and text. */
-void value_format(const struct config_key *key, const void *section, struct buf *out);
+void config_value_format(const struct config_key *key, const void *section, struct buf *out);
 
 /* The candidate most like a mistyped word; NULL when none is near. */
-const char *suggest(struct slice word, const char *const *candidates, size_t count);
+const char *config_suggest(struct slice word, const char *const *candidates, size_t count);
 
 #endif

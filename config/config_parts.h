@@ -31,16 +31,16 @@ struct config_origins {
 };
 
 /* REDIS_SENTINEL_MASTER; NULL when it is not set or empty. */
-const char *env_master(char *const *environ);
+const char *config_env_master(char *const *environ);
 /* Takes down what the environment sets, once all sections are known. */
-void env_apply(char *const *environ, struct draft *d);
+void config_env_apply(char *const *environ, struct draft *d);
 
 #define READ_PROBLEM_MAX 128
 /* Reads a file of at most max bytes. False, and in words why, when it can't be had. */
-bool read_whole(const char *path, size_t max, struct buf *out,
-                char problem[READ_PROBLEM_MAX]) NODISCARD;
+bool config_read_whole(const char *path, size_t max, struct buf *out,
+                       char problem[READ_PROBLEM_MAX]) NODISCARD;
 /* The secret in a file: its one line. NULL, and an error, when there is none. */
-char *secret_read(const char *path, const char *where, struct config_report *report);
+char *config_secret_read(const char *path, const char *where, struct config_report *report);
 
 /* The configuration that the draft describes; reads the secret files. Refused values have their
  * defaults. Never NULL. */

@@ -11,7 +11,7 @@ static void put_where(const struct key_origin *origin, size_t i, struct buf *out
 static void put_addresses(const struct config_key *key, const struct section_origin *section,
                           const struct key_origin *origin, struct buf *out)
 {
-    const struct config_addrs *list = key_field_const(key, section->section);
+    const struct config_addrs *list = config_key_field_const(key, section->section);
     for (size_t i = 0; i < list->count; i++) {
         char text[ADDR_TEXT_MAX];
         put_where(origin, i, out);
@@ -23,7 +23,7 @@ static void put_addresses(const struct config_key *key, const struct section_ori
 static const char *text_of(const struct config_key *key, const struct section_origin *section,
                            const struct key_origin *origin)
 {
-    char *const *field = key_field_const(key, section->section);
+    char *const *field = config_key_field_const(key, section->section);
     if (origin->count == 0) {
         return NULL;
     }
@@ -52,7 +52,7 @@ static void put_key(const struct config_key *key, const struct section_origin *s
     }
     put_where(origin, 0, out);
     buf_printf(out, "%s = ", key->name);
-    value_format(key, section->section, out);
+    config_value_format(key, section->section, out);
     buf_append_str(out, "\n");
 }
 

@@ -8,7 +8,7 @@
 
 #define REMARKS_MAX 100 /* a file of another kind has a mistake in every line */
 
-char *printable_copy(const char *text)
+char *config_printable_copy(const char *text)
 {
     char *copy = xstrdup(text);
     for (char *c = copy; *c != '\0'; c++) {
@@ -28,7 +28,7 @@ PRINTF_LIKE(1, 0) static char *format_list(const char *fmt, va_list args)
     return text;
 }
 
-char *text_format(const char *fmt, ...)
+char *config_text_format(const char *fmt, ...)
 {
     va_list args;
     va_start(args, fmt);
@@ -40,7 +40,7 @@ char *text_format(const char *fmt, ...)
 static void append(struct config_report *report, enum config_severity severity, const char *text)
 {
     report->v = xrealloc(report->v, (report->count + 1) * sizeof *report->v);
-    report->v[report->count++] = (struct config_remark){severity, printable_copy(text)};
+    report->v[report->count++] = (struct config_remark){severity, config_printable_copy(text)};
 }
 
 PRINTF_LIKE(3, 0)
@@ -59,7 +59,8 @@ static void add_list(struct config_report *report, enum config_severity severity
     free(text);
 }
 
-void report_add(struct config_report *report, enum config_severity severity, const char *fmt, ...)
+void config_report_add(struct config_report *report, enum config_severity severity, const char *fmt,
+                       ...)
 {
     va_list args;
     va_start(args, fmt);

@@ -34,7 +34,8 @@ static bool read_fd(int fd, size_t max, struct buf *out, char problem[READ_PROBL
     return true;
 }
 
-bool read_whole(const char *path, size_t max, struct buf *out, char problem[READ_PROBLEM_MAX])
+bool config_read_whole(const char *path, size_t max, struct buf *out,
+                       char problem[READ_PROBLEM_MAX])
 {
     int fd = open(path, O_RDONLY | O_CLOEXEC);
     if (fd < 0) {
@@ -68,23 +69,23 @@ static const char *first_line(struct slice text, struct slice *line)
     return memchr(line->p, '\0', line->n) != NULL ? "it has a NUL byte" : NULL;
 }
 
-char *secret_read(const char *path, const char *where, struct config_report *report)
+char *config_secret_read(const char *path, const char *where, struct config_report *report)
 {
     struct buf text = {0};
     struct slice line = {0};
     char unreadable[READ_PROBLEM_MAX];
     char *secret = NULL;
     const char *problem = unreadable;
-    if (read_whole(path, SECRET_FILE_MAX, &text, unreadable)) {
+    if (config_read_whole(path, SECRET_FILE_MAX, &text, unreadable)) {
         problem = first_line(buf_slice(&text), &line);
     }
     if (problem == NULL) {
         secret = xcalloc(1, line.n + 1);
         memcpy(secret, line.p, line.n);
     } else {
-        report_add(report, CONFIG_ERROR,
-                   "%s: bad secret file '%s': %s; put the secret alone into its first line", where,
-                   path, problem);
+        config_report_add(report, CONFIG_ERROR,
+                          "%s: bad secret file '%s': %s; put the secret alone into its first line",
+                          where, path, problem);
     }
     buf_wipe(&text);
     return secret;

@@ -38,7 +38,7 @@ static size_t distance(struct slice a, struct slice b)
     return rows[a.n % 3][b.n];
 }
 
-const char *suggest(struct slice word, const char *const *candidates, size_t count)
+const char *config_suggest(struct slice word, const char *const *candidates, size_t count)
 {
     const char *best = NULL;
     size_t nearest = word.n < 6 ? 2 : word.n / 3 + 1; /* nearer than this */

@@ -35,7 +35,7 @@ static void put_number(const struct config_key *key, uint64_t number, struct buf
     }
 }
 
-void key_allowed(const struct config_key *key, struct buf *out)
+void config_key_allowed(const struct config_key *key, struct buf *out)
 {
     switch (key->type) {
     case TYPE_COUNT:
@@ -162,8 +162,8 @@ static bool check_text(const struct config_key *key, struct slice text, struct b
     return wrong == NULL;
 }
 
-bool value_parse(const struct config_key *key, struct slice text, struct config_value *out,
-                 struct buf *problem)
+bool config_value_parse(const struct config_key *key, struct slice text, struct config_value *out,
+                        struct buf *problem)
 {
     static const char *const bool_words[] = {"no", "yes"};
     bool good = false;
@@ -191,14 +191,15 @@ bool value_parse(const struct config_key *key, struct slice text, struct config_
     }
     if (!good) {
         buf_append_str(problem, "allowed: ");
-        key_allowed(key, problem);
+        config_key_allowed(key, problem);
     }
     return good;
 }
 
-void value_store(const struct config_key *key, const struct config_value *value, void *section)
+void config_value_store(const struct config_key *key, const struct config_value *value,
+                        void *section)
 {
-    void *field = key_field(key, section);
+    void *field = config_key_field(key, section);
     switch (key->type) {
     case TYPE_COUNT: *(uint32_t *)field = (uint32_t)value->number; return;
     case TYPE_DURATION:
@@ -219,9 +220,9 @@ void value_store(const struct config_key *key, const struct config_value *value,
     UNREACHABLE("text is not stored here");
 }
 
-void value_format(const struct config_key *key, const void *section, struct buf *out)
+void config_value_format(const struct config_key *key, const void *section, struct buf *out)
 {
-    const void *field = key_field_const(key, section);
+    const void *field = config_key_field_const(key, section);
     char text[ADDR_TEXT_MAX];
     uint64_t number = 0;
     switch (key->type) {

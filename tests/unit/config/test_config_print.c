@@ -142,10 +142,10 @@ static void test_help_and_table(void **state)
         const struct config_key *key = &config_keys[i];
         (void)snprintf(entry, sizeof entry, "\n  %s ", key->name);
         assert_non_null(strstr(buf_head(&help), entry));
-        (void)snprintf(row, sizeof row, "\n| `[%s%s]` | `%s` | %s%s%s | ",
-                       section_word(key->section), key->section == SECTION_SERVICE ? " NAME" : "",
-                       key->name, key->def == NULL ? "" : "`", key->def == NULL ? "" : key->def,
-                       key->def == NULL ? "" : "`");
+        (void)snprintf(
+            row, sizeof row, "\n| `[%s%s]` | `%s` | %s%s%s | ", config_section_word(key->section),
+            key->section == SECTION_SERVICE ? " NAME" : "", key->name, key->def == NULL ? "" : "`",
+            key->def == NULL ? "" : key->def, key->def == NULL ? "" : "`");
         assert_non_null(strstr(buf_head(&table), row));
         assert_non_null(strstr(buf_head(&table), key->help));
     }

@@ -154,7 +154,8 @@ static const unsigned char marked[] = {'c' ^ MARK, 'o' ^ MARK, 'r' ^ MARK, 'r' ^
 static void write_marked(const char *before)
 {
     char text[128];
-    size_t n = (size_t)snprintf(text, sizeof text, "%s", before);
+    /* An allocator writes into the first bytes of what is freed: the mark comes behind them. */
+    size_t n = (size_t)snprintf(text, sizeof text, "%s%032d", before, 0);
     for (size_t i = 0; i < sizeof marked; i++) {
         text[n++] = (char)(marked[i] ^ MARK);
     }

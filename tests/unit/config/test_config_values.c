@@ -124,7 +124,7 @@ static void test_every_key_has_a_range_case(void **state)
         const struct config_key *key = &config_keys[i];
         char name[128];
         bool found = key->type >= TYPE_ADDR; /* addresses and text are below */
-        (void)snprintf(name, sizeof name, "%s%s.%s", section_word(key->section),
+        (void)snprintf(name, sizeof name, "%s%s.%s", config_section_word(key->section),
                        key->section == SECTION_SERVICE ? ".mymaster" : "", key->name);
         for (size_t j = 0; j < ARRAY_LEN(ranges); j++) {
             found = found || strcmp(ranges[j].key, name) == 0;
