@@ -132,6 +132,7 @@ static void valid_frames(void **state)
         DONE("*1\r\n$4\r\rPING\r\n", .argc = 1, .name = "PING", .odd = true),
         DONE("*1\r\n$4\r\nPING\n\r", .argc = 1, .name = "PING", .odd = true),
         DONE("*1\r\n$4\r\nPING\r*", .argc = 1, .name = "PING", .odd = true),
+        DONE("*1\r\n$4\r\nPING*\n", .argc = 1, .name = "PING", .odd = true),
         DONE("*2\r\n$3\r\nGET**$1\r\na\r\n", .argc = 2, .name = "GET", .odd = true),
         DONE("*0\r*", .empty = true, .odd = true),
     };
