@@ -29,12 +29,13 @@ def test_25_write_cut_at_every_byte(setup, action):
     """The proxy's kernel took all of it, so it is in doubt, unless the answer came; it runs at most
     once, and what is read afterwards is the truth."""
     node, relay, proxy = setup
+    node.call("FLUSHALL")
     with proxy.connect() as client:
         for after in range(len(encode("INCR", "cut-00")) + 1):
             key = f"cut-{after:02}"
             request = encode("INCR", key)
             rule = relay.add(Rule(action, marker=request, after=after))
-            reply = client.call(*("INCR", key))
+            reply = client.call("INCR", key)
             rule.wait()
             value = client.call("GET", key)
             if after < len(request):  # an incomplete request never runs
@@ -109,6 +110,7 @@ def test_25_unsent_behind_a_silent_primary():
         stalled = time.monotonic()
         wait_until(lambda: time.monotonic() - stalled > 0.5, what="the stall")
         relay.cut_all()
+        relay.freeze(False)
         load.wait_acks(2000)
         load.stop()
         counts = tally(load.records)

@@ -63,6 +63,7 @@ class Load:
         self._issuing = True
         self._running = True
         self._failure = None
+        self._next = 0
         self.acked = 0
         self._thread = threading.Thread(target=self._run, name="load", daemon=True)
 
@@ -144,18 +145,16 @@ class Load:
             self._failure = error
 
     def _issue(self, budget):
-        progress = True
-        while budget >= 1 and progress:
-            progress = False
-            for client in self._clients:
-                if budget < 1:
-                    break
-                room = self._depth - len(client.pending)
-                share = int(min(room, max(1, budget / len(self._clients)), budget))
-                if share > 0 and not client.closed:
-                    sent = self._send_some(client, share)
-                    budget -= sent
-                    progress |= sent > 0
+        """Shares the budget out, each time beginning behind the client served last."""
+        idle = 0
+        while budget >= 1 and idle < len(self._clients):
+            client = self._clients[self._next]
+            self._next = (self._next + 1) % len(self._clients)
+            room = self._depth - len(client.pending)
+            share = int(min(room, max(1, budget / len(self._clients)), budget))
+            sent = self._send_some(client, share) if share > 0 and not client.closed else 0
+            budget -= sent
+            idle = 0 if sent else idle + 1
         for client in self._clients:
             if client.outbox:
                 self._write(client)

@@ -89,6 +89,7 @@ class Relay:
         self._wake_r.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
         self._listener = None
+        self._frozen = False
         self._running = True
         self._thread = threading.Thread(target=self._loop, name="relay", daemon=True)
 
@@ -126,8 +127,9 @@ class Relay:
         self._do(self.stop_listening_now if on else self._listen)
 
     def freeze(self, on=True):
-        """Nothing passes on any connection, nothing is closed."""
+        """Nothing passes on any connection, new ones too; nothing is closed."""
         def job():
+            self._frozen = on
             for pair in self._pairs:
                 pair.blackhole = on
                 self._watch(pair)
@@ -212,6 +214,7 @@ class Relay:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server.connect_ex(self.target)
         pair = _Pair(client, server)
+        pair.blackhole = self._frozen
         with self._lock:
             self._pairs.append(pair)
         self._watch(pair)

@@ -82,6 +82,13 @@ def test_load_keeps_to_its_rate(node):
         assert 0.7 < time.monotonic() - began < 3
 
 
+def test_load_uses_all_clients_at_a_low_rate(node):
+    with Load(node.address, clients=20, rate=500) as load:
+        load.wait_acks(200)
+        load.stop()
+        assert min(len(records) for records in load.records) >= 5
+
+
 def test_load_sees_a_lost_connection(relay, node):
     with Load(relay.address, clients=2, rate=200, workload=counter) as load:
         load.wait_acks(20)
