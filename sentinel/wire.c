@@ -3,7 +3,6 @@
 #include <errno.h>
 #include <string.h>
 
-#include "proxy/base/limits.h"
 #include "proxy/resp/emit.h"
 
 #define WIRE_READ ((size_t)16 * 1024)
@@ -14,13 +13,6 @@ static void lose(struct wire *w, const char *why)
     void *owner = w->owner;
     wire_close(w);
     events->lost(owner, why);
-}
-
-/* The peer sent what we can't or won't read. */
-static void lose_unreadable(struct wire *w, const char *why)
-{
-    w->unreadable = true;
-    lose(w, why);
 }
 
 static const char *error_words(ssize_t err)
@@ -41,45 +33,27 @@ static void on_connected(void *owner, int err)
     w->events->opened(w->owner);
 }
 
-/* Hands over one whole frame at the head of in. False when the wire must not be touched again. */
-static bool take_frame(struct wire *w, size_t length)
+/* Hands over all whole replies; the wire may be gone afterwards. */
+static void hand_over(struct wire *w)
 {
-    struct reply *reply = reply_parse(slice_of(buf_head(&w->in), length));
-    if (reply == NULL) {
-        lose_unreadable(w, "the answer is not RESP2");
-        return false;
-    }
-    buf_consume(&w->in, length);
-    w->scanned = 0;
-    reply_scan_reset(&w->scan, SENTINEL_REPLY_ELEMENTS_MAX);
     bool gone = false;
-    w->gone = &gone;
-    w->events->reply(w->owner, reply);
-    reply_free(&reply);
-    if (gone) {
-        return false;
-    }
-    w->gone = NULL;
-    return true;
-}
-
-static void take_frames(struct wire *w)
-{
-    while (w->scanned < buf_len(&w->in)) {
-        struct slice rest = slice_of(buf_head(&w->in) + w->scanned, buf_len(&w->in) - w->scanned);
-        size_t used = 0;
-        enum scan_result result = reply_scan_feed(&w->scan, rest, &used);
-        w->scanned += used;
-        if (result == SCAN_ERROR) {
-            lose_unreadable(w, "the answer is not RESP, or has too many elements");
+    while (!gone) {
+        struct reply *reply = NULL;
+        const char *why = NULL;
+        switch (reply_stream_next(&w->in, &reply, &why)) {
+        case STREAM_MORE: return;
+        case STREAM_BAD:
+            w->unreadable = true;
+            lose(w, why);
             return;
+        case STREAM_REPLY:
+            w->gone = &gone;
+            w->events->reply(w->owner, reply);
+            reply_free(&reply);
+            break;
         }
-        if (w->scanned > SENTINEL_REPLY_MAX) {
-            lose_unreadable(w, "the answer is too long");
-            return;
-        }
-        if (result == SCAN_DONE && !take_frame(w, w->scanned)) {
-            return;
+        if (!gone) {
+            w->gone = NULL;
         }
     }
 }
@@ -87,7 +61,7 @@ static void take_frames(struct wire *w)
 static void on_readable(void *owner)
 {
     struct wire *w = owner;
-    char *to = buf_reserve(&w->in, WIRE_READ);
+    char *to = buf_reserve(&w->in.in, WIRE_READ);
     ssize_t n = transport_read(w->transport, to, WIRE_READ);
     if (n == -EAGAIN) {
         return;
@@ -96,8 +70,8 @@ static void on_readable(void *owner)
         lose(w, n == 0 ? "the peer closed the connection" : error_words(n));
         return;
     }
-    buf_commit(&w->in, (size_t)n);
-    take_frames(w);
+    buf_commit(&w->in.in, (size_t)n);
+    hand_over(w);
 }
 
 static void on_writable(void *owner)
@@ -119,7 +93,7 @@ void wire_open(struct wire *w, struct loop *loop, const struct sockaddr_any *to,
     w->events = events;
     w->owner = owner;
     w->unreadable = false;
-    reply_scan_reset(&w->scan, SENTINEL_REPLY_ELEMENTS_MAX);
+    reply_stream_init(&w->in);
     w->transport = transport_connect(loop, to, timeout_ms, &transport_events, w);
 }
 
@@ -148,9 +122,8 @@ void wire_close(struct wire *w)
     }
     transport_close(&w->transport);
     w->open = false;
-    w->scanned = 0;
     buf_wipe(&w->out); /* it may hold an AUTH */
-    buf_release(&w->in);
+    reply_stream_release(&w->in);
 }
 
 bool wire_put_auth(struct wire *w, const char *user, const char *password)

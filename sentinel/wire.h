@@ -8,8 +8,7 @@
 
 #include "proxy/base/buf.h"
 #include "proxy/net/transport.h"
-#include "proxy/resp/scan.h"
-#include "sentinel/reply.h"
+#include "sentinel/reply_stream.h"
 
 struct wire_events {
     /* The connection stands; what was put in `out` before is being sent. */
@@ -25,10 +24,8 @@ struct wire {
     bool open;                   /* opened was called */
     bool unreadable;             /* lost because of what the peer sent */
     struct buf out;              /* commands to be sent: append, then wire_flush */
-    struct buf in;
-    struct reply_scan scan;
-    size_t scanned; /* bytes of in that scan has seen */
-    bool *gone;     /* set when the wire is closed under a callback's feet */
+    struct reply_stream in;
+    bool *gone; /* set when the wire is closed under a callback's feet */
     const struct wire_events *events;
     void *owner;
 };

@@ -1,4 +1,5 @@
-/* A small world for the tests of the judge: three Sentinels, some nodes and a clock, set by hand. */
+/* A small world for the tests of the judge: three Sentinels, some nodes and a clock, set by hand.
+ */
 #ifndef VEDETTE_TESTS_JUDGE_TEST_H
 #define VEDETTE_TESTS_JUDGE_TEST_H
 
@@ -107,8 +108,8 @@ static inline struct judge_node *node_is(struct world *w, char node, enum node_r
     }
     assert_true(i < TEST_NODES_MAX);
     w->node_count += i == w->node_count ? 1 : 0;
-    w->node[i] = (struct judge_node){
-        .at = sa, .role = role, .opened_ms = w->now, .answered_ms = w->now};
+    w->node[i] =
+        (struct judge_node){.at = sa, .role = role, .opened_ms = w->now, .answered_ms = w->now};
     return &w->node[i];
 }
 
