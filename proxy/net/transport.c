@@ -83,16 +83,20 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         return;
     }
     if (status < 0) {
-        t->watched = 0; /* libuv has stopped watching; the next read tells what happened */
+        /* libuv has stopped watching; reading and writing tell what happened, and there may be much
+         * to read before the error. */
         t->broken = true;
+        t->watched = 0;
+        events = UV_READABLE | UV_WRITABLE | UV_DISCONNECT;
     }
     if (t->connecting) {
         report_connected(t, socket_error(t));
         return;
     }
-    if (t->reading && (status < 0 || (events & UV_READABLE) != 0)) {
+    if (t->reading && (events & UV_READABLE) != 0) {
+        watch(t);
         t->events->readable(t->owner);
-    } else if (!t->reading && !t->hung_up && (status < 0 || (events & UV_DISCONNECT) != 0)) {
+    } else if (!t->reading && !t->hung_up && (events & UV_DISCONNECT) != 0) {
         t->hung_up = true;
         watch(t);
         t->events->hangup(t->owner);

@@ -248,6 +248,26 @@ static void test_write_to_reset_peer(void **state)
     pair_close(&client, &server);
 }
 
+static void test_reset_behind_much_to_read(void **state)
+{
+    (void)state;
+    struct peer client = {.loop = loop_new(NULL, NULL)}, server = {0};
+    pair_open(&client, &server);
+    /* More than the reader takes at once, and then a reset behind it. */
+    char bytes[1024] = {0};
+    struct iovec iov = {bytes, sizeof bytes};
+    assert_int_equal(transport_write(client.t, &iov, 1), 1024);
+    transport_set_reading(client.t, false);
+    assert_int_equal(transport_write(server.t, &iov, 1), 1024);
+    transport_close(&server.t);
+    loop_run(client.loop);
+    transport_set_reading(client.t, true);
+    loop_run(client.loop); /* until the end of it was read */
+    assert_null(client.t);
+    assert_true(client.last_read < 0 || client.readable > 1);
+    pair_close(&client, &server);
+}
+
 struct letter {
     struct mail mail;
     int *sum;
@@ -341,6 +361,7 @@ int main(void)
         cmocka_unit_test(test_hangup_while_paused),
         cmocka_unit_test(test_short_write_then_writable),
         cmocka_unit_test(test_write_to_reset_peer),
+        cmocka_unit_test(test_reset_behind_much_to_read),
         cmocka_unit_test(test_mail_from_a_thread),
         cmocka_unit_test(test_resolve),
     };
