@@ -28,10 +28,17 @@ def read_case(case, prefix):
             outcome, note = FAILED, child.get("message", "")
         elif child.tag == "skipped" and outcome == PASSED:
             outcome, note = SKIPPED, child.get("message", "")
+    if outcome == FAILED and not note:
+        note = last_line(case.findtext("system-out") or "")
     # ctest calls "not run" both what skipped itself and what could not be started.
     if case.get("status") == "notrun" and not note.startswith("SKIP_RETURN_CODE"):
         outcome = FAILED
     return Result(prefix + name, outcome, float(case.get("time") or 0), note)
+
+
+def last_line(text):
+    lines = text.split("\n")
+    return next((line for line in reversed(lines) if line.strip()), "")
 
 
 def test_id(classname, name):
