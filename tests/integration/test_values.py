@@ -210,7 +210,7 @@ def test_descriptors_are_given_back(service):
     for _ in range(5):
         clients = [service.connect() for _ in range(50)]
         for client in clients:
-            client.send(encode("BLPOP", "none", "5"))
+            client.send(encode("BLPOP", "none", "0"))
         for client in clients:
             client.close()
     wait_until(lambda: service.proxy.fds() <= before + 140, 15, "descriptors given back")
