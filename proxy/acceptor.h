@@ -13,7 +13,7 @@ struct worker;
 /* Opens the listeners of all services. NULL when one can't be had (logged). workers outlives it. */
 struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
                                struct worker *const *workers, size_t worker_count);
-/* Stops accepting. Sets *a to NULL; it may be. */
-void acceptor_close(struct acceptor **a);
+/* Stops accepting. Sets *where to NULL; it may be. */
+void acceptor_close(struct acceptor **where);
 
 #endif

@@ -32,43 +32,28 @@ static void print_report(const struct config_report *report)
 }
 
 /* Writes what was asked for to stdout; a full or closed stdout is a runtime error. */
-static int print(void (*make)(struct buf *out), const struct config *config)
+static int print(struct slice text)
 {
-    struct buf out = {0};
-    if (config != NULL) {
-        config_print(config, &out);
-    } else {
-        make(&out);
-    }
-    size_t n = buf_len(&out);
-    bool written = fwrite(buf_head(&out), 1, n, stdout) == n && fflush(stdout) == 0;
-    buf_release(&out);
+    bool written = fwrite(text.p, 1, text.n, stdout) == text.n && fflush(stdout) == 0;
     return written ? 0 : EXIT_RUNTIME;
-}
-
-static void put_version(struct buf *out)
-{
-    buf_append_str(out, "vedette " VEDETTE_VERSION "\n");
-}
-
-static void put_good(struct buf *out)
-{
-    buf_append_str(out, "vedette: the configuration is good\n");
 }
 
 static int act(enum config_action action, const struct config *config)
 {
+    struct buf out = {0};
     switch (action) {
     case CONFIG_RUN:
         log_set_level(config->proxy.log_level);
         command_init();
         return server_run(config);
-    case CONFIG_CHECK: return print(put_good, NULL);
-    case CONFIG_PRINT: return print(NULL, config);
-    case CONFIG_VERSION: return print(put_version, NULL);
-    case CONFIG_HELP: return print(config_help, NULL);
+    case CONFIG_CHECK: buf_append_str(&out, "vedette: the configuration is good\n"); break;
+    case CONFIG_PRINT: config_print(config, &out); break;
+    case CONFIG_VERSION: buf_append_str(&out, "vedette " VEDETTE_VERSION "\n"); break;
+    case CONFIG_HELP: config_help(&out); break;
     }
-    UNREACHABLE("action");
+    int status = print(buf_slice(&out));
+    buf_release(&out);
+    return status;
 }
 
 int main(int argc, char **argv)

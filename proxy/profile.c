@@ -143,6 +143,7 @@ void greeting_begin(struct greeting *g, const struct profile *p,
 
 static bool role_is_other_than_master(struct slice reply)
 {
+    CHECK(reply.p != NULL);
     return reply.p[0] == '*' &&
            memmem(reply.p, reply.n < 32 ? reply.n : 32, "$6\r\nmaster", 10) == NULL;
 }
@@ -166,6 +167,7 @@ static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
     if (g->scan.type == '>') {
         return GREETING_MORE; /* a push is nobody's answer */
     }
+    CHECK(reply.p != NULL);
     enum greeting_step step = (enum greeting_step)g->steps[g->answered++];
     if (step == GREET_ROLE && role_is_other_than_master(reply)) {
         return GREETING_NOT_PRIMARY;

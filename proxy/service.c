@@ -39,7 +39,8 @@ void service_link_failed(struct worker_service *ws)
     }
     ws->retry_delay_ms = delay;
     /* Jitter: workers and proxies should not come in step. */
-    uint64_t jitter = (now_ms(ws) * 2654435761u + ws->worker->index * 40503u) % (delay / 4 + 1);
+    uint64_t jitter =
+        (now_ms(ws) * 2654435761u + (uint64_t)ws->worker->index * 40503u) % (delay / 4 + 1);
     ws->retry_at_ms = now_ms(ws) + delay + jitter;
     loop_arm(ws->worker->loop, &ws->worker->retry_timer, delay + jitter, on_retry);
 }

@@ -28,7 +28,6 @@ void park_answer(struct list *items, struct slice answer)
 
 static void parked_free(struct parked *item)
 {
-    list_remove(&item->node);
     buf_wipe(&item->bytes); /* it may be an AUTH */
     free(item);
 }
@@ -141,6 +140,7 @@ static void submit(struct session *s, const struct command *command, const struc
                    struct block *block, struct slice frame)
 {
     struct link *l = s->link;
+    CHECK(l != NULL);
     stop_waiting(s);
     if (changes_profile(command)) {
         s->asking = true;
@@ -211,6 +211,7 @@ static bool take_parked(struct session *s)
                 return false;
             }
         }
+        list_remove(&item->node);
         parked_free(item);
     }
     return s->state < SESSION_CLOSING;
@@ -264,6 +265,7 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
 /* More bytes of a frame that is streamed, or dropped. Returns how many were used. */
 static size_t stream(struct session *s, struct block *block, struct slice bytes)
 {
+    CHECK(!s->streaming || s->link != NULL);
     if (s->streaming && journal_unsent(&s->link->journal) >= LINK_UNSENT_HIGH) {
         return 0;
     }
@@ -405,6 +407,7 @@ bool input_blocked(const struct session *s)
         return true;
     }
     if (s->streaming || (s->link != NULL && s->link->raw)) {
+        CHECK(s->link != NULL);
         return journal_unsent(&s->link->journal) >= LINK_UNSENT_HIGH;
     }
     return !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX;
@@ -433,8 +436,8 @@ void input_drop_frames(struct session *s)
 void input_drop(struct session *s)
 {
     input_drop_frames(s);
-    while (first_parked(s) != NULL) {
-        parked_free(first_parked(s));
+    for (struct list_node *n = list_pop(&s->parked); n != NULL; n = list_pop(&s->parked)) {
+        parked_free(CONTAINER_OF(n, struct parked, node));
     }
 }
 

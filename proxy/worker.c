@@ -10,9 +10,10 @@
 #include "proxy/server.h"
 #include "proxy/service.h"
 
-#define WORKER_MAGIC   0x30b40006u
-#define READ_SPACE_MIN (READ_CHUNK / 4) /* less room than this in the read block: take a new one   \
-                                         */
+#define WORKER_MAGIC 0x30b40006u
+#define READ_SPACE_MIN                                                                             \
+    (READ_CHUNK / 4) /* less room than this in the read block: take a new one                      \
+                      */
 
 struct client_mail {
     struct mail mail;

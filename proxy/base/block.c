@@ -56,16 +56,20 @@ void block_pool_clear(struct block_pool *pool)
     }
 }
 
-static struct span *ring(const struct chain *c)
+/* Ring sizes are powers of two. */
+static uint32_t slot(const struct chain *c, uint32_t i)
 {
-    /* The inline spans belong to the chain, which is const only to the caller's eyes. */
-    return c->spans != NULL ? c->spans : (struct span *)(uintptr_t)c->small;
+    return (c->first + i) & ((c->spans != NULL ? c->cap : CHAIN_INLINE) - 1);
 }
 
-static struct span *span_at(const struct chain *c, uint32_t i)
+static const struct span *span_in(const struct chain *c, uint32_t i)
 {
-    uint32_t cap = c->spans != NULL ? c->cap : CHAIN_INLINE;
-    return &ring(c)[(c->first + i) % cap];
+    return &(c->spans != NULL ? c->spans : c->small)[slot(c, i)];
+}
+
+static struct span *span_at(struct chain *c, uint32_t i)
+{
+    return &(c->spans != NULL ? c->spans : c->small)[slot(c, i)];
 }
 
 static void grow(struct chain *c)
@@ -89,7 +93,7 @@ static struct span *push(struct chain *c)
     return span_at(c, c->count++);
 }
 
-static struct span *tail(const struct chain *c)
+static struct span *tail(struct chain *c)
 {
     return c->count > 0 ? span_at(c, c->count - 1) : NULL;
 }
@@ -162,7 +166,7 @@ void chain_consume(struct chain *c, size_t n)
         n -= head->len;
         block_unref(head->block);
         *head = (struct span){0};
-        c->first = (c->first + 1) % (c->spans != NULL ? c->cap : CHAIN_INLINE);
+        c->first = slot(c, 1);
         c->count--;
     }
 }
@@ -172,7 +176,7 @@ size_t chain_iov(const struct chain *c, size_t from, size_t to, struct iovec *io
     CHECK(from <= to && to <= c->len);
     size_t used = 0;
     for (uint32_t i = 0; i < c->count && used < max && from < to; i++) {
-        const struct span *s = span_at(c, i);
+        const struct span *s = span_in(c, i);
         if (from >= s->len) {
             from -= s->len;
             to -= s->len;
@@ -190,7 +194,7 @@ void chain_peek(const struct chain *c, size_t from, size_t n, char *to)
 {
     CHECK(from + n <= c->len);
     for (uint32_t i = 0; i < c->count && n > 0; i++) {
-        const struct span *s = span_at(c, i);
+        const struct span *s = span_in(c, i);
         if (from >= s->len) {
             from -= s->len;
             continue;

@@ -44,7 +44,7 @@ struct span {
     uint32_t at, len;
 };
 
-#define CHAIN_INLINE 2
+#define CHAIN_INLINE 2u /* a power of two */
 
 /* A byte queue made of spans. Zero-initialised is empty. Not to be copied or moved: it may point
  * into itself. */

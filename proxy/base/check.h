@@ -6,13 +6,13 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define NODISCARD __attribute__((warn_unused_result))
+#define NODISCARD              __attribute__((warn_unused_result))
 #define PRINTF_LIKE(fmt, args) __attribute__((format(printf, fmt, args)))
 
 /* Logs the failed expression with its place to stderr and aborts. Never returns. */
 _Noreturn void check_failed(const char *expr, const char *file, int line);
 
-#define CHECK(expr) ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
+#define CHECK(expr)      ((expr) ? (void)0 : check_failed(#expr, __FILE__, __LINE__))
 #define UNREACHABLE(why) check_failed("unreachable: " why, __FILE__, __LINE__)
 
 /* Long-lived structs begin with `uint32_t magic`; it is set at birth, cleared at death, and checked

@@ -64,6 +64,7 @@ static inline struct list_node *list_pop(struct list *list)
 {
     struct list_node *node = list->first;
     if (node != NULL) {
+        CHECK(node->owner == list && node->prev == NULL && node->next != node);
         list_remove(node);
     }
     return node;

@@ -10,7 +10,8 @@
 
 #include "proxy/base/clock.h"
 
-#define QUOTED_MAX 256
+#define QUOTED_MAX    256
+#define LIMITED_PER_S 5
 
 static _Atomic int threshold = LOG_NOTICE;
 static _Atomic uint32_t lost_lines;
@@ -135,4 +136,23 @@ bool log_allow(struct log_limit *limit, uint32_t burst, uint32_t *dropped)
     }
     *dropped = atomic_exchange(&limit->dropped, 0);
     return true;
+}
+
+void log_write_limited(struct log_limit *limit, enum log_level level, const char *event,
+                       const char *fmt, ...)
+{
+    uint32_t dropped;
+    if (!log_enabled(level) || !log_allow(limit, LIMITED_PER_S, &dropped)) {
+        return;
+    }
+    char text[LOG_LINE_MAX];
+    va_list args;
+    va_start(args, fmt);
+    (void)vsnprintf(text, sizeof text, fmt, args);
+    va_end(args);
+    if (dropped > 0) {
+        log_write(level, event, "%s suppressed=%u", text, dropped);
+    } else {
+        log_write(level, event, "%s", text);
+    }
 }

@@ -31,6 +31,10 @@ struct log_limit {
 /* True if a line may be written now; *dropped is how many were left out since the last one. */
 bool log_allow(struct log_limit *limit, uint32_t burst, uint32_t *dropped) NODISCARD;
 
+/* log_write, if the level is enabled and the limit of 5 lines a second allows it. */
+void log_write_limited(struct log_limit *limit, enum log_level level, const char *event,
+                       const char *fmt, ...) PRINTF_LIKE(4, 5);
+
 #define log_at(level, ...) (log_enabled(level) ? log_write(level, __VA_ARGS__) : (void)0)
 #define log_debug(...)     log_at(LOG_DEBUG, __VA_ARGS__)
 #define log_info(...)      log_at(LOG_INFO, __VA_ARGS__)
@@ -42,14 +46,7 @@ bool log_allow(struct log_limit *limit, uint32_t burst, uint32_t *dropped) NODIS
 #define log_limited(level, event, fmt, ...)                                                        \
     do {                                                                                           \
         static struct log_limit limit_;                                                            \
-        uint32_t dropped_;                                                                         \
-        if (log_enabled(level) && log_allow(&limit_, 5, &dropped_)) {                              \
-            if (dropped_ > 0) {                                                                    \
-                log_write(level, event, fmt " suppressed=%u", __VA_ARGS__, dropped_);              \
-            } else {                                                                               \
-                log_write(level, event, fmt, __VA_ARGS__);                                         \
-            }                                                                                      \
-        }                                                                                          \
+        log_write_limited(&limit_, level, event, fmt, __VA_ARGS__);                                \
     } while (0)
 
 #endif

@@ -14,6 +14,6 @@ struct listener *listener_open(struct loop *loop, const struct sockaddr_any *at,
                                void (*accepted)(void *owner, int fd), void *owner, int *err);
 /* The port listened on. */
 uint16_t listener_port(const struct listener *l);
-void listener_close(struct listener **l);
+void listener_close(struct listener **where);
 
 #endif

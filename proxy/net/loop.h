@@ -27,7 +27,7 @@ void loop_stop(struct loop *loop);
 /* Frees the loop after loop_run returned. All transports, listeners and resolvers must have been
  * closed; it runs the loop until libuv has let go of their handles, delivers what mail is left and
  * CHECKs that nothing remained open. Sets the pointer to NULL. */
-void loop_free(struct loop **loop);
+void loop_free(struct loop **where);
 
 /* Any thread, any time before loop_free. Takes ownership of the mail; order per sender is kept. */
 void loop_post(struct loop *loop, struct mail *mail);

@@ -20,8 +20,8 @@ struct resolve *resolve_start(struct loop *loop, const struct addr *name,
 const char *resolve_now(const struct addr *name, struct sockaddr_any *out);
 /* Words for an err of `done`. Never NULL. */
 const char *resolve_error(int err);
-/* done will not come; sets *r to NULL. *r may be NULL. Never inside or after done: the pointer is
+/* done will not come; sets *where to NULL; it may be. Never inside or after done: the pointer is
  * dead by then, so `done` begins by forgetting it. */
-void resolve_cancel(struct resolve **r);
+void resolve_cancel(struct resolve **where);
 
 #endif

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <stdlib.h>
-#include <string.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -174,16 +173,14 @@ ssize_t transport_read(struct transport *t, char *to, size_t n)
     return got < 0 ? -errno : got;
 }
 
-ssize_t transport_write(struct transport *t, const struct iovec *iov, size_t count)
+ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count)
 {
     CHECK(!t->closed && !t->connecting && count > 0);
     size_t total = 0;
     for (size_t i = 0; i < count; i++) {
         total += iov[i].iov_len;
     }
-    struct msghdr msg = {.msg_iovlen = count};
-    /* sendmsg does not write through it. */
-    memcpy(&msg.msg_iov, &iov, sizeof iov);
+    struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t sent;
     do {
         sent = sendmsg(t->fd, &msg, MSG_NOSIGNAL);

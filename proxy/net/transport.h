@@ -45,7 +45,7 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
 ssize_t transport_read(struct transport *t, char *to, size_t n) NODISCARD;
 /* >= 0: bytes the kernel accepted, counted also in what an error later makes of them. Fewer than
  * asked for: writable will come. A negative errno: the connection is broken. Never -EAGAIN. */
-ssize_t transport_write(struct transport *t, const struct iovec *iov, size_t count) NODISCARD;
+ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count) NODISCARD;
 /* Turns `readable` off and on; `hangup` is reported only while it is off. */
 void transport_set_reading(struct transport *t, bool on);
 /* Sends FIN behind what was written. */
@@ -55,7 +55,7 @@ void transport_shutdown(struct transport *t);
 bool transport_broken(const struct transport *t);
 /* The peer's address; false when it is not known. */
 bool transport_peer(const struct transport *t, struct sockaddr_any *out);
-/* Closes and sets *t to NULL. *t may be NULL. */
-void transport_close(struct transport **t);
+/* Closes and sets *where to NULL; it may be. */
+void transport_close(struct transport **where);
 
 #endif

@@ -119,7 +119,8 @@ static void test_bytes_arrive(void **state)
     (void)state;
     struct peer client = {.loop = loop_new(NULL, NULL)}, server = {.stop_after = 1};
     pair_open(&client, &server);
-    struct iovec iov[2] = {{(void *)(uintptr_t) "he", 2}, {(void *)(uintptr_t) "llo", 3}};
+    char he[] = "he", llo[] = "llo";
+    struct iovec iov[2] = {{he, 2}, {llo, 3}};
     assert_int_equal(transport_write(client.t, iov, 2), 5);
     loop_run(client.loop);
     assert_int_equal(server.last_read, 5);
@@ -180,7 +181,8 @@ static void test_close_inside_readable(void **state)
     (void)state;
     struct peer client = {.loop = loop_new(NULL, NULL)}, server = {.close_on_read = true};
     pair_open(&client, &server);
-    struct iovec iov = {(void *)(uintptr_t) "x", 1};
+    char x[] = "x";
+    struct iovec iov = {x, 1};
     assert_int_equal(transport_write(client.t, &iov, 1), 1);
     loop_run(client.loop);
     assert_null(server.t);
@@ -194,7 +196,8 @@ static void test_hangup_while_paused(void **state)
     (void)state;
     struct peer client = {.loop = loop_new(NULL, NULL), .pause_on_connect = true}, server = {0};
     pair_open(&client, &server);
-    struct iovec iov = {(void *)(uintptr_t) "unread", 6};
+    char unread[] = "unread";
+    struct iovec iov = {unread, 6};
     assert_int_equal(transport_write(server.t, &iov, 1), 6);
     transport_close(&server.t);
     loop_run(client.loop);
@@ -238,7 +241,8 @@ static void test_write_to_reset_peer(void **state)
     (void)state;
     struct peer client = {.loop = loop_new(NULL, NULL)}, server = {0};
     pair_open(&client, &server);
-    struct iovec iov = {(void *)(uintptr_t) "x", 1};
+    char x[] = "x";
+    struct iovec iov = {x, 1};
     assert_int_equal(transport_write(client.t, &iov, 1), 1);
     transport_close(&server.t); /* unread input: RST */
     transport_set_reading(client.t, false);
