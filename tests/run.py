@@ -92,8 +92,7 @@ class Run:
 
     def pytest(self, label, paths, *select, preset="dev", jobs=JOBS, prefix=""):
         report = self.log(f"{label}-{preset}-pytest.xml")
-        env = {**os.environ, "VEDETTE": os.path.join(ROOT, "build", preset, "vedette"),
-               "PYTHONDONTWRITEBYTECODE": "1"}
+        env = {**environment(), "VEDETTE": os.path.join(ROOT, "build", preset, "vedette")}
         self._run(label, report, prefix, [
             *as_needed_by(preset), sys.executable, "-m", "pytest", "-q", "--color=no",
             f"--junitxml={report}", "-n", str(jobs), *select, *paths], env, none_selected=5)
@@ -229,7 +228,7 @@ class Run:
                 *paths]
         listed = subprocess.run(argv, cwd=ROOT, text=True, stdin=subprocess.DEVNULL,
                                 capture_output=True, check=False, timeout=120,
-                                env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"})
+                                env=environment())
         if listed.returncode not in (0, 5):
             say(listed.stdout + listed.stderr)
             self.add("pytest.collect", FAILED, 0.0, "the tests could not be read")
@@ -272,6 +271,14 @@ class Run:
 
 
 # --- what there is
+
+
+def environment():
+    """Ours without the caller's own Redis and Vedette. Unbuffered, for tools in Python that tests
+    read the output of print its pieces in another way into a buffer."""
+    env = {name: value for name, value in os.environ.items()
+           if not name.startswith(("VEDETTE", "REDIS"))}
+    return {**env, "LC_ALL": "C.UTF-8", "PYTHONDONTWRITEBYTECODE": "1", "PYTHONUNBUFFERED": "1"}
 
 
 def fuzz_targets():
