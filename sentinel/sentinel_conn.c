@@ -236,6 +236,7 @@ static void come_up(struct sentinel *s, const char *id)
     memset(s->trouble, 0, sizeof s->trouble);
     backoff_reset(&s->backoff);
     log_notice("sentinel-up", "sentinel=%s id=%.40s", s->name, s->id);
+    sentinel_sub_resume(&s->sub);
     s->group->events->changed(s->group->owner, s);
 }
 
@@ -376,7 +377,7 @@ struct sentinel *sentinel_new(const struct sentinel_group *group, const struct s
     (void)snprintf(s->name, sizeof s->name, "%s", addr_text(&numeric, text)); /* it fits */
     s->desks = xcalloc(group->config->service_count, sizeof *s->desks);
     connect_now(&s->timer);
-    sentinel_sub_start(&s->sub, s, group, &s->at, s->name);
+    sentinel_sub_init(&s->sub, s, group, &s->at, s->name);
     return s;
 }
 

@@ -23,8 +23,10 @@ static void lose(struct sentinel_sub *sub, const char *why)
     }
     wire_close(&sub->wire);
     sub->subscribed = false;
-    sub->level = SUB_ALL;
-    arm(sub, backoff_next(&sub->backoff), connect_now);
+    sub->resting = sentinel_state(sub->sentinel) != SENTINEL_UP;
+    if (!sub->resting) {
+        arm(sub, backoff_next(&sub->backoff), connect_now);
+    }
 }
 
 static void on_silent(struct wheel_timer *timer)
@@ -89,8 +91,8 @@ static void tell_level(struct sentinel_sub *sub, struct slice error)
 static void refused(struct sentinel_sub *sub, const struct reply *reply)
 {
     struct slice error = reply_text(reply);
-    if (reply_is_error(reply, "NOAUTH")) {
-        lose(sub, "NOAUTH"); /* the connection for questions says so in the log */
+    if (reply_is_error(reply, "NOAUTH") || slice_starts_with(error, "ERR Protocol error")) {
+        lose(sub, "not authenticated");
     } else if (sub->level == SUB_ALL) {
         sub->level = SUB_SWITCH_ONLY;
         subscribe(sub);
@@ -170,15 +172,23 @@ static void connect_now(struct wheel_timer *timer)
     subscribe(sub);
 }
 
-void sentinel_sub_start(struct sentinel_sub *sub, struct sentinel *s,
-                        const struct sentinel_group *group, const struct sockaddr_any *at,
-                        const char *name)
+void sentinel_sub_init(struct sentinel_sub *sub, struct sentinel *s,
+                       const struct sentinel_group *group, const struct sockaddr_any *at,
+                       const char *name)
 {
     sub->sentinel = s;
     sub->group = group;
     sub->at = at;
     sub->name = name;
-    connect_now(&sub->timer);
+    sub->resting = true;
+}
+
+void sentinel_sub_resume(struct sentinel_sub *sub)
+{
+    if (sub->resting) {
+        sub->resting = false;
+        connect_now(&sub->timer);
+    }
 }
 
 void sentinel_sub_stop(struct sentinel_sub *sub)

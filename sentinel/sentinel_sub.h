@@ -21,12 +21,16 @@ struct sentinel_sub {
     enum sub_level told_level; /* what the log was told last */
     size_t confirmed, expected;
     bool auth_pending, subscribed, pinged;
+    bool resting; /* not tried until sentinel_sub_resume */
 };
 
-/* Begins to subscribe; group, at and name outlive it. */
-void sentinel_sub_start(struct sentinel_sub *sub, struct sentinel *s,
-                        const struct sentinel_group *group, const struct sockaddr_any *at,
-                        const char *name);
+/* Resting; group, at and name outlive it. */
+void sentinel_sub_init(struct sentinel_sub *sub, struct sentinel *s,
+                       const struct sentinel_group *group, const struct sockaddr_any *at,
+                       const char *name);
+/* The Sentinel is up: subscribes if it rests. It goes on as long as the Sentinel is up, and rests
+ * when it fails while the Sentinel is not. */
+void sentinel_sub_resume(struct sentinel_sub *sub);
 void sentinel_sub_stop(struct sentinel_sub *sub);
 
 #endif

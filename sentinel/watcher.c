@@ -42,6 +42,15 @@ static void decide_all(struct watcher *w)
     }
 }
 
+static void refresh(struct watcher *w, uint64_t now_ms)
+{
+    if (w->names_changed || now_ms - w->refreshed_ms >= REFRESH_MS) {
+        w->names_changed = false;
+        w->refreshed_ms = now_ms;
+        sentinel_set_refresh(w->sentinels);
+    }
+}
+
 static void on_soon(struct wheel_timer *timer)
 {
     struct watcher *w = CONTAINER_OF(timer, struct watcher, soon);
@@ -49,6 +58,7 @@ static void on_soon(struct wheel_timer *timer)
     if (w->serial == 0) {
         watcher_publish(w);
     }
+    refresh(w, clock_ms());
     decide_all(w);
 }
 
@@ -76,10 +86,7 @@ static void on_tick(struct wheel_timer *timer)
     CHECK_MAGIC(w, WATCHER_MAGIC);
     uint64_t now = clock_ms();
     watcher_schedule(w);
-    if (now - w->refreshed_ms >= REFRESH_MS) {
-        w->refreshed_ms = now;
-        sentinel_set_refresh(w->sentinels);
-    }
+    refresh(w, now);
     for (size_t i = 0; i < w->service_count; i++) {
         service_tick(&w->services[i], now);
     }
@@ -91,7 +98,7 @@ static void on_tick(struct wheel_timer *timer)
 static void on_names(void *owner)
 {
     struct watcher *w = watcher_of(owner);
-    w->refreshed_ms = 0; /* a name may stand for a Sentinel */
+    w->names_changed = true; /* one may stand for a Sentinel */
     decide_soon(w);
 }
 

@@ -56,6 +56,7 @@ struct watcher {
     struct wheel_timer soon; /* decides outside of a caller's call */
     uint64_t serial;
     uint64_t refreshed_ms;
+    bool names_changed;
     struct service *services;
     size_t service_count;
 };
