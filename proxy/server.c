@@ -185,7 +185,9 @@ int server_run(const struct config *config)
         drain(&s, 0);
     }
     loop_run(s.loop);
-    watcher_stop(&s.watcher);
+    if (s.watcher != NULL) {
+        watcher_stop(&s.watcher);
+    }
     for (size_t i = 0; i < s.worker_count; i++) {
         worker_join(&s.workers[i]);
     }
