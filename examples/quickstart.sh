@@ -243,6 +243,10 @@ Move the primary without a crash:
 
   redis-cli -p ${sentinels%% *} sentinel failover $master
 
+See what Vedette makes of it:
+
+  tail -f '$dir/vedette.log'
+
 END
 }
 
