@@ -303,9 +303,17 @@ class Cluster:
         return [node for node in self.nodes if node is not primary]
 
     def wait_settled(self, timeout=40):
-        """Until every Sentinel knows every replica and every other Sentinel, and all are well."""
+        """Until every Sentinel knows every replica and every other Sentinel, all are well, and the
+        replicas have what the primary has."""
         wait_until(lambda: all(s.settled(len(self.nodes), len(self.sentinels), self.name)
                                for s in self.sentinels), timeout, "settled Sentinels", 0.05)
+        # A replica that calls itself connected may get its first write a second later: a primary
+        # that has missed its first acknowledgement sends nothing before the next one.
+        replicas = len(self.nodes) - 1
+        with self.primary.connect(15) as conn:
+            conn.ok("PUBLISH", "replicated", "")
+            have = conn.ok("WAIT", replicas, 10000)
+        assert have == replicas, f"{have} of {replicas} replicas follow"
 
     def epoch(self):
         """The highest config-epoch that any Sentinel has."""
