@@ -161,6 +161,9 @@ const struct command *command_lookup(const struct args *args)
     if (row->kind == KIND_CONTAINER && args->kept > 1) {
         row = find(args->v[0], &args->v[1]);
     }
+    if (row != NULL && row->command.cls == COMMAND_RESET && args->count > 1) {
+        return &command_unknown; /* the server's to refuse */
+    }
     return row != NULL ? &row->command : &command_unknown;
 }
 
@@ -191,6 +194,7 @@ bool command_repeatable(const struct command *command)
     case COMMAND_SCRIPT:
     case COMMAND_BLOCKING:
     case COMMAND_EXEC:
+    case COMMAND_HTTP:
     case COMMAND_RAW:
     case COMMAND_TRACKING: return false;
     }

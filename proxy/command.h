@@ -21,6 +21,7 @@ enum command_class {
     COMMAND_HELLO,
     COMMAND_SELECT,
     COMMAND_SETNAME, /* CLIENT SETNAME */
+    COMMAND_HTTP,    /* POST, Host: at these Redis closes without a word (networking.c) */
     COMMAND_QUIT,
     COMMAND_RESET,
     /* Afterwards replies can't be paired one to one with requests: the SUBSCRIBE family, MONITOR,

@@ -1,6 +1,7 @@
 /* Answers that the session gives itself. */
 #include "proxy/session_input.h"
 
+#include "proxy/base/log.h"
 #include "proxy/worker.h"
 
 static const char *nil_array(const struct session *s)
@@ -49,6 +50,10 @@ void local_answer(struct session *s, const struct command *command)
     if (command->cls == COMMAND_QUIT) {
         session_give_str(s, "+OK\r\n");
         session_finish(s, SESSION_END_QUIT);
+    } else if (command->cls == COMMAND_HTTP) {
+        log_limited(LOG_WARNING, "http-request", "service=%s action=closed",
+                    s->service->config->name);
+        session_finish(s, SESSION_END_PROTOCOL);
     } else if (command->cls == COMMAND_RESET) {
         reset(s);
     } else if (s->multi_lost || (s->watch_lost && command->cls == COMMAND_MULTI)) {

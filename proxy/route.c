@@ -18,7 +18,7 @@ static bool mends(enum greeting_step refused, enum command_class cls)
 static bool is_local(const struct route_input *in)
 {
     enum command_class cls = in->command->cls;
-    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || in->multi_lost) {
+    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || cls == COMMAND_HTTP || in->multi_lost) {
         return true;
     }
     return (in->watch_lost && cls == COMMAND_MULTI) ||

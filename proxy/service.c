@@ -152,6 +152,20 @@ static void go_on(struct link *l)
     session_pump(s);
 }
 
+/* Among those that wait there may be some whose clients have gone. */
+static void forsake_waiting(struct worker_service *ws)
+{
+    for (size_t n = ws->waiting.count; n > 0; n--) {
+        struct list_node *node = list_pop(&ws->waiting);
+        list_append(&ws->waiting, node);
+        struct session *s = CONTAINER_OF(node, struct session, waiting);
+        if (s->state == SESSION_ENDING) {
+            session_forsake(s);
+            session_pump(s);
+        }
+    }
+}
+
 void service_adopt(struct worker_service *ws, const struct topology_service *now)
 {
     const struct topology_service before = *ws->now;
@@ -160,6 +174,9 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     if (moved) {
         ws->retry_at_ms = ws->retry_delay_ms = 0;
         for_each_link(ws, leave_old_primary);
+    }
+    if (now->state != SERVICE_SERVING) {
+        forsake_waiting(ws);
     }
     if (now->state != SERVICE_SERVING || (!moved && before.state == SERVICE_SERVING)) {
         return;

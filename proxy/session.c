@@ -178,12 +178,16 @@ static void end_of_input(struct session *s)
         return;
     }
     s->state = SESSION_ENDING;
-    if (s->deadline_ms != 0) {
-        /* It waits for want of a primary, and the client may have gone elsewhere with it. */
+    session_forsake(s);
+    session_pump(s);
+}
+
+void session_forsake(struct session *s)
+{
+    if (s->state == SESSION_ENDING && s->deadline_ms != 0 && !service_serving(s->service)) {
         input_drop_frames(s);
         service_unwait(s->service, s);
     }
-    session_pump(s);
 }
 
 static void on_frame_idle(struct wheel_timer *timer)
@@ -250,7 +254,7 @@ static void on_hangup(void *owner)
     struct session *s = session_of(owner);
     if (transport_broken(s->transport) || s->state == SESSION_CLOSING) {
         session_close(s, SESSION_END_CLIENT);
-    } else if (s->state == SESSION_OPEN && s->deadline_ms != 0) {
+    } else if (s->state == SESSION_OPEN && s->deadline_ms != 0 && !service_serving(s->service)) {
         end_of_input(s);
     } /* else: its end is read once it may be read again */
 }

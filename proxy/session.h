@@ -111,6 +111,9 @@ void session_finish(struct session *s, enum session_end end);
 /* Ends it at once with its link. The memory lives until the end of the turn. */
 void session_close(struct session *s, enum session_end end);
 void session_free(struct session *s);
+/* A client that will send no more may have gone elsewhere with what it asked here: its requests
+ * that wait for want of a primary are dropped. Does nothing to others. */
+void session_forsake(struct session *s);
 /* The proxy stops: idle ones end now, others when they are idle. */
 void session_drain(struct session *s);
 /* The time for that is over: waiting requests are answered as not executed, those in flight as in

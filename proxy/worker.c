@@ -235,7 +235,9 @@ static void deliver_drain(struct mail *mail, void *owner)
         w->draining = true;
         for_each_session(w, session_drain);
     }
-    loop_arm(w->loop, &w->drain_timer, m->timeout_ms, on_drain_over);
+    if (w->sessions.count > 0) {
+        loop_arm(w->loop, &w->drain_timer, m->timeout_ms, on_drain_over);
+    }
     maybe_stop(w);
     free(m);
 }

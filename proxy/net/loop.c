@@ -142,7 +142,6 @@ void loop_stop(struct loop *loop)
 void loop_free(struct loop **where)
 {
     struct loop *loop = *where;
-    *where = NULL;
     deliver_mail(loop);
     CHECK(loop->wheel.armed == 0);
     uv_handle_t *own[] = {(uv_handle_t *)&loop->check, (uv_handle_t *)&loop->prepare,
@@ -160,6 +159,7 @@ void loop_free(struct loop **where)
     CHECK(pthread_mutex_destroy(&loop->mail_lock) == 0);
     loop->magic = 0;
     free(loop);
+    *where = NULL;
 }
 
 void loop_post(struct loop *loop, struct mail *mail)

@@ -340,12 +340,13 @@ static void table_is_sorted_and_counted(void **state)
             fail_msg("%s does not follow %s", rows[i].name, rows[i - 1].name);
         }
     }
-    assert_int_equal(ARRAY_LEN(rows), 383);
+    assert_int_equal(ARRAY_LEN(rows), 385);
     assert_int_equal(count[COMMAND_READ], 164);
     assert_int_equal(count[COMMAND_WRITE], 180);
     assert_int_equal(count[COMMAND_SCRIPT], 3);
     assert_int_equal(count[COMMAND_BLOCKING], 8);
     assert_int_equal(count[COMMAND_RAW], 12);
+    assert_int_equal(count[COMMAND_HTTP], 2);
     assert_int_equal(count[COMMAND_TRACKING], 5);
 }
 
