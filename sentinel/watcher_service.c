@@ -9,8 +9,12 @@
 #define HOLD_TIMEOUT_EXTRA_MS 10000u
 /* One decision may lead to the next (a switch, then its hold); more in a row is no progress. */
 #define DECISIONS_MAX 4
+/* A node in question is asked so often, or oftener. */
+#define PROBE_FAST_MS 100u
 /* A tick may come that much before its time. */
 #define TICK_SLACK_MS 2u
+
+_Static_assert(2 * PROBE_FAST_MS < JUDGE_ROLE_MAX_AGE_MS, "a word counts until the next one");
 
 /* Room for what the judge is told; it points into this. */
 struct evidence {
@@ -204,6 +208,8 @@ static struct probe *probe_of(struct service *s, const struct sockaddr_any *at)
 static void probe_as_wanted(struct service *s, const struct judge_advice *advice)
 {
     const struct config_sentinel *config = &s->watcher->config->sentinel;
+    uint64_t fast = config->poll_interval_fast_ms;
+    fast = fast < PROBE_FAST_MS ? fast : PROBE_FAST_MS;
     for (size_t i = s->probe_count; i-- > 0;) {
         if (!wanted(advice, s->probe[i])) {
             probe_free(&s->probe[i]);
@@ -212,8 +218,7 @@ static void probe_as_wanted(struct service *s, const struct judge_advice *advice
     }
     for (size_t i = 0; i < advice->want_count; i++) {
         const struct judge_want *want = &advice->want[i];
-        probe_want(probe_of(s, &want->at),
-                   want->fast ? config->poll_interval_fast_ms : config->poll_interval_ms,
+        probe_want(probe_of(s, &want->at), want->fast ? fast : config->poll_interval_ms,
                    want->fresh_from_ms);
     }
 }

@@ -107,23 +107,23 @@ static void objections(void **state)
     (void)state;
     static const struct {
         const char *what;
-        char primary, flagged;
         int64_t epoch;
+        char primary, flagged;
         bool s_down, o_down, failover, objects;
     } rows[] = {
-        {"agrees", 'A', 'A', 5, false, false, false, false},
+        {"agrees", 5, 'A', 'A', false, false, false, false},
         {"no opinion", 0, 0, 0, false, false, false, false},
-        {"s_down", 'A', 'A', 5, true, false, false, true},
-        {"o_down", 'A', 'A', 5, false, true, false, true},
-        {"failover", 'A', 'A', 5, false, false, true, true},
-        {"another address", 'B', 'B', 5, false, false, false, true},
-        {"another address, newer", 'B', 'B', 6, false, false, false, true},
-        {"another address, older", 'B', 'B', 4, false, false, false, false},
-        {"flags of another node, older", 'B', 'B', 4, true, true, true, false},
-        {"flags of the primary before, at the end of its failover", 'A', 'B', 5, true, true, true,
+        {"s_down", 5, 'A', 'A', true, false, false, true},
+        {"o_down", 5, 'A', 'A', false, true, false, true},
+        {"failover", 5, 'A', 'A', false, false, true, true},
+        {"another address", 5, 'B', 'B', false, false, false, true},
+        {"another address, newer", 6, 'B', 'B', false, false, false, true},
+        {"another address, older", 4, 'B', 'B', false, false, false, false},
+        {"flags of another node, older", 4, 'B', 'B', true, true, true, false},
+        {"flags of the primary before, at the end of its failover", 5, 'A', 'B', true, true, true,
          false},
-        {"flags of this address from an older reign", 'B', 'A', 4, true, true, true, false},
-        {"counts anew and objects", 'A', 'A', 0, true, false, false, true},
+        {"flags of this address from an older reign", 4, 'B', 'A', true, true, true, false},
+        {"counts anew and objects", 0, 'A', 'A', true, false, false, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct judge_rules rules = usual;

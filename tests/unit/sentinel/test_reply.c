@@ -65,18 +65,10 @@ static void types_are_told(void **state)
 static void what_is_no_reply_is_refused(void **state)
 {
     (void)state;
-    static const char *const rows[] = {"",
-                                       "_\r\n",
-                                       "%0\r\n",
-                                       "#t\r\n",
-                                       "+OK",
-                                       "$5\r\nabc",
-                                       "hello\r\n",
-                                       "*1\r\n",
-                                       ",1.5\r\n",
-                                       ">1\r\n+x\r\n",
-                                       "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n"
-                                       "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n+deep\r\n"};
+    static const char deep[] = "*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n*1\r\n+x\r\n";
+    static const char *const rows[] = {"",         "_\r\n",        "%0\r\n",    "#t\r\n",
+                                       "+OK",      "$5\r\nabc",    "hello\r\n", "*1\r\n",
+                                       ",1.5\r\n", ">1\r\n+x\r\n", deep};
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         assert_null(reply_parse(slice_str(rows[i])));
     }
