@@ -97,8 +97,8 @@ void config_help(struct buf *out)
 
 void config_option_table(struct buf *out)
 {
-    buf_append_str(out, "| Section | Key | Default | Allowed | Reload | Meaning |\n"
-                        "|---|---|---|---|---|---|\n");
+    buf_append_str(out, "| Section | Key | Default | Allowed | Meaning |\n"
+                        "|---|---|---|---|---|\n");
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         const struct config_key *key = &config_keys[i];
         const char *tick = key->def == NULL ? "" : "`";
@@ -106,6 +106,6 @@ void config_option_table(struct buf *out)
                    key->section == SECTION_SERVICE ? " NAME" : "", key->name, tick,
                    key->def == NULL ? "" : key->def, tick);
         config_key_allowed(key, out);
-        buf_printf(out, " | %s | %s |\n", (key->flags & KEY_RELOAD) != 0 ? "yes" : "no", key->help);
+        buf_printf(out, " | %s |\n", key->help);
     }
 }

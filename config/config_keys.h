@@ -20,8 +20,7 @@ enum config_type {
     TYPE_SECRET_FILE,
 };
 
-#define KEY_AUTO   1u
-#define KEY_RELOAD 2u
+#define KEY_AUTO 1u
 
 /* A row of config_keys.def. */
 struct config_key {
