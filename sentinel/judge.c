@@ -85,8 +85,7 @@ void judge_candidate(struct judge *j, const struct sockaddr_any *node, uint64_t 
 
 void judge_alert(struct judge *j, uint64_t now_ms)
 {
-    /* Each may cost a connection to the primary: not one for each of a burst of events. */
-    if (now_ms >= j->alert_ms + JUDGE_ROLE_MAX_AGE_MS) {
+    if (now_ms >= j->alert_ms + JUDGE_ALERT_GAP_MS) {
         j->alert_ms = now_ms;
     }
 }

@@ -32,6 +32,9 @@
 #define JUDGE_ROLE_MAX_AGE_MS 250u
 /* After an event that may announce a failover all is watched closely for so long. */
 #define JUDGE_ALERT_MS 3000u
+/* Events so close to each other are one alert: each costs a connection to the primary, and must not
+ * cut short the waiting for it. */
+#define JUDGE_ALERT_GAP_MS 1500u
 /* A replica that an event named is probed for so long. */
 #define JUDGE_HINTED_MS 15000u
 #define JUDGE_WANTS_MAX 6

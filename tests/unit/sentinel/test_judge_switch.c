@@ -57,9 +57,9 @@ static void a_majority_of_an_epoch_below_the_highest_is_none(void **state)
     (void)state;
     struct world w;
     serving(&w, &usual);
-    (void)says(&w, "s1", 'C', 7);
+    (void)says(&w, "s1", 'B', 6);
     (void)says(&w, "s2", 'B', 6);
-    (void)says(&w, "s3", 'B', 6);
+    (void)says(&w, "s3", 'C', 7);
     (void)node_is(&w, 'B', NODE_MASTER);
     (void)node_is(&w, 'C', NODE_MASTER);
     assert_int_equal(decide(&w), JUDGE_SAME);
@@ -168,16 +168,18 @@ static void two_connections_to_one_sentinel_are_one_view(void **state)
 static void of_two_views_of_one_sentinel_the_newer_counts(void **state)
 {
     (void)state;
-    struct world w;
-    serving(&w, &usual);
-    w.view[w.view_count] = w.view[0]; /* s1 by another connection, asked earlier */
-    w.view_count++;
-    pass(&w, 10);
-    w.view[3].asked_ms -= 10;
-    (void)says(&w, "s1", 'B', 6);
-    (void)says(&w, "s2", 'B', 6);
-    (void)node_is(&w, 'B', NODE_MASTER);
-    assert_int_equal(decide(&w), JUDGE_SWITCHED);
+    for (size_t older = 0; older < 2; older++) {
+        struct world w;
+        serving(&w, &usual);
+        w.view[w.view_count] = *says(&w, "s1", 'B', 6); /* s1 by two connections */
+        w.view_count++;
+        w.view[older == 0 ? 0 : 3].primary = at('A');
+        w.view[older == 0 ? 0 : 3].epoch = 5;
+        w.view[older == 0 ? 0 : 3].asked_ms -= 10;
+        (void)says(&w, "s2", 'B', 6);
+        (void)node_is(&w, 'B', NODE_MASTER);
+        assert_int_equal(decide(&w), JUDGE_SWITCHED);
+    }
 }
 
 static void a_view_without_an_id_does_not_count(void **state)
@@ -446,8 +448,24 @@ static void role_is_followed(void **state)
         assert_int_equal(decide(&w), JUDGE_SAME);
     }
     assert_non_null(wanted(&w, 'A'));
-    judge_hint(&w.judge, HINT_STALLED, w.now); /* and that is no objection */
+    view(&w, "s1")->s_down = true; /* nor what they think of A */
+    judge_hint(&w.judge, HINT_STALLED, w.now);
     assert_int_equal(decide(&w), JUDGE_CLEARED);
+}
+
+static void following_goes_on_to_the_next_when_the_followed_is_gone(void **state)
+{
+    (void)state;
+    struct world w;
+    hand_over(&w, &usual);
+    assert_int_equal(decide(&w), JUDGE_FOLLOWED);
+    lists_replica(&w, 'C');
+    node_follows(&w, 'A', 'C');
+    (void)node_is(&w, 'C', NODE_MASTER);
+    assert_int_equal(decide(&w), JUDGE_SAME); /* B is a master still */
+    node_follows(&w, 'B', 'C');
+    assert_int_equal(decide(&w), JUDGE_FOLLOWED);
+    assert_primary(&w, 'C', 3);
 }
 
 static void role_is_followed_only_when_all_agrees(void **state)
@@ -563,6 +581,7 @@ int main(void)
         cmocka_unit_test(an_old_word_of_the_candidate_does_not_count),
         cmocka_unit_test(a_failed_candidate_never_replaces_a_primary),
         cmocka_unit_test(role_is_followed),
+        cmocka_unit_test(following_goes_on_to_the_next_when_the_followed_is_gone),
         cmocka_unit_test(role_is_followed_only_when_all_agrees),
         cmocka_unit_test(following_ends_when_the_epoch_rises),
         cmocka_unit_test(following_ends_when_the_named_node_is_the_only_master),
