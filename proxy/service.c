@@ -42,7 +42,7 @@ void service_link_failed(struct worker_service *ws)
     uint64_t jitter =
         (now_ms(ws) * 2654435761u + (uint64_t)ws->worker->index * 40503u) % (delay / 4 + 1);
     ws->retry_at_ms = now_ms(ws) + delay + jitter;
-    loop_arm(ws->worker->loop, &ws->worker->retry_timer, delay + jitter, on_retry);
+    loop_arm(ws->worker->loop, &ws->retry_timer, delay + jitter, on_retry);
 }
 
 void service_link_opened(struct worker_service *ws)
@@ -79,6 +79,9 @@ static void on_scout(struct wheel_timer *timer)
         return;
     }
     loop_arm(ws->worker->loop, timer, SCOUT_INTERVAL_MS, on_scout);
+    if (ws->scout != NULL && !session_busy(ws->scout)) {
+        service_unwait(ws, ws->scout); /* it had nothing left to try with */
+    }
     if (ws->scout == NULL && service_serving(ws)) {
         struct session *s = CONTAINER_OF(list_pop(&ws->refused), struct session, waiting);
         s->scout = true;
@@ -218,4 +221,5 @@ void service_release(struct worker_service *ws)
 void service_stop(struct worker_service *ws)
 {
     loop_disarm(ws->worker->loop, &ws->scout_timer);
+    loop_disarm(ws->worker->loop, &ws->retry_timer);
 }

@@ -30,6 +30,7 @@ struct worker_service {
     struct wheel_timer scout_timer;
     uint64_t retry_at_ms; /* no link is opened before: the last attempt failed */
     uint64_t retry_delay_ms;
+    struct wheel_timer retry_timer;
     uint64_t hinted_ms[HINT_KINDS]; /* when the main thread was last told */
     bool report_due;
     struct switch_report report;

@@ -247,7 +247,7 @@ static void end_session(struct session *s, enum session_end end, const char *wha
     log_limited(LOG_NOTICE, "session-closed", "service=%s reason=%s state=%s",
                 s->service->config->name, session_end_word(end), log_quote(slice_str(what)));
     s->service->report.closed++;
-    session_close(s, end);
+    session_finish(s, end); /* what was answered before is still given */
 }
 
 void session_link_lost(struct session *s, enum link_end end)

@@ -31,7 +31,6 @@ struct worker {
     struct list again; /* sessions whose share of this turn is used up */
     struct list dead_links, dead_sessions;
     uint32_t handshakes; /* links not yet READY */
-    struct wheel_timer retry_timer;
     struct wheel_timer drain_timer;
     bool draining;
     _Atomic uint32_t load; /* sessions, counted by the acceptor at hand-over */
