@@ -291,8 +291,12 @@ class Cluster:
     @property
     def primary(self):
         """The node that a majority of Sentinels names."""
+        return self.primary_of(self.sentinels)
+
+    def primary_of(self, sentinels):
+        """The node that most of these Sentinels name."""
         ports = []
-        for sentinel in self.sentinels:
+        for sentinel in sentinels:
             with contextlib.suppress(OSError, EOFError, ServerError):
                 ports.append(sentinel.primary_port(self.name))
         port = max(set(ports), key=ports.count)
