@@ -199,12 +199,15 @@ static enum answer vouches(const struct hearing *h, uint64_t from_ms)
         n->role == NODE_UNKNOWN) {
         return NOT_YET;
     }
-    if (n->role == NODE_MASTER) {
-        return judge_says(h, n, NODE_MASTER) ? YES : NOT_YET;
+    if (n->role == NODE_UNREACHABLE || n->role == NODE_REPLICA) {
+        return NO;
+    }
+    if (!judge_says(h, n, n->role)) {
+        return NOT_YET;
     }
     enum hint hint = h->j->hint;
     bool about_connection = hint == HINT_CONNECT_FAILED || hint == HINT_STALLED;
-    return n->role == NODE_REFUSED && (named_by_somebody(h) || about_connection) ? YES : NO;
+    return n->role == NODE_MASTER || named_by_somebody(h) || about_connection ? YES : NO;
 }
 
 static void while_suspect(struct hearing *h)
