@@ -42,13 +42,13 @@
 
 /* What one connection to a Sentinel has answered last. Only of connections that are up. */
 struct judge_view {
-    char id[SENTINEL_ID_MAX + 1];
     uint64_t asked_ms, answered_ms;
-    struct sockaddr_any primary; /* len 0: no opinion */
-    struct addr primary_name;
     int64_t epoch;
+    struct sockaddr_any primary; /* len 0: no opinion */
     struct sockaddr_any flagged; /* the node that the flags below speak of */
+    struct addr primary_name;
     bool s_down, o_down, failover;
+    char id[SENTINEL_ID_MAX + 1];
 };
 
 /* What a node has answered last to ROLE. */

@@ -76,9 +76,9 @@ static void happens(struct world *w, uint8_t how, uint8_t what)
     }
 }
 
-static unsigned names(const struct judge_facts *facts, const struct sockaddr_any *at, int64_t epoch)
+static size_t names(const struct judge_facts *facts, const struct sockaddr_any *at, int64_t epoch)
 {
-    unsigned count = 0;
+    size_t count = 0;
     for (size_t i = 0; i < facts->view_count; i++) {
         const struct judge_view *v = &facts->views[i];
         count += v->answered_ms + JUDGE_VIEW_MAX_AGE_MS >= facts->now_ms && v->epoch == epoch &&
