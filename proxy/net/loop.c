@@ -27,7 +27,7 @@ struct loop {
     struct signal_watch signals[SIGNALS_MAX];
     size_t signal_count;
     struct wheel wheel;
-    uint64_t now_ms;
+    uint64_t now_ms; /* 0: not read since the loop last waited */
     void *owner;
     void (*flush)(void *owner);
     bool stopped;
@@ -90,8 +90,8 @@ static void on_idle(uv_idle_t *idle)
 static void on_prepare(uv_prepare_t *prepare)
 {
     struct loop *loop = loop_of(prepare->data);
-    uint64_t now = clock_ms();
-    uint64_t wait = wheel_wait_ms(&loop->wheel, now);
+    loop->now_ms = 0; /* the wait that follows may be long */
+    uint64_t wait = wheel_wait_ms(&loop->wheel, clock_ms());
     if (wait == UINT64_MAX) {
         CHECK(uv_timer_stop(&loop->timer) == 0);
         return;
@@ -176,8 +176,11 @@ void loop_post(struct loop *loop, struct mail *mail)
     CHECK(pthread_mutex_unlock(&loop->mail_lock) == 0);
 }
 
-uint64_t loop_now_ms(const struct loop *loop)
+uint64_t loop_now_ms(struct loop *loop)
 {
+    if (loop->now_ms == 0) {
+        loop->now_ms = clock_ms();
+    }
     return loop->now_ms;
 }
 

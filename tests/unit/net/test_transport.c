@@ -272,6 +272,41 @@ static void test_reset_behind_much_to_read(void **state)
     pair_close(&client, &server);
 }
 
+static void on_late(void *owner)
+{
+    struct peer *p = owner;
+    on_readable(owner);
+    assert_true(clock_ms() - loop_now_ms(p->loop) < 20);
+}
+
+static void *write_late(void *arg)
+{
+    struct peer *p = arg;
+    usleep(100000);
+    char x[] = "x";
+    assert_int_equal(write(p->stop_after, x, 1), 1);
+    return NULL;
+}
+
+/* After a long wait the time told in a socket's callback is not that from before the wait. */
+static void test_time_after_a_wait(void **state)
+{
+    (void)state;
+    static const struct transport_events late = {on_connected, on_late, on_writable, on_hangup};
+    int fds[2];
+    assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
+    struct peer p = {.loop = loop_new(NULL, NULL), .stop_after = fds[1]};
+    p.t = transport_accept(p.loop, fds[0], &late, &p);
+    pthread_t thread;
+    assert_int_equal(pthread_create(&thread, NULL, write_late, &p), 0);
+    loop_run(p.loop);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    assert_int_equal(p.readable, 1);
+    transport_close(&p.t);
+    close(fds[1]);
+    loop_free(&p.loop);
+}
+
 struct letter {
     struct mail mail;
     int *sum;
@@ -366,6 +401,7 @@ int main(void)
         cmocka_unit_test(test_short_write_then_writable),
         cmocka_unit_test(test_write_to_reset_peer),
         cmocka_unit_test(test_reset_behind_much_to_read),
+        cmocka_unit_test(test_time_after_a_wait),
         cmocka_unit_test(test_mail_from_a_thread),
         cmocka_unit_test(test_resolve),
     };
