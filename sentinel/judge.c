@@ -161,22 +161,29 @@ static void while_serving(struct hearing *h)
 
 enum answer { NO, YES, NOT_YET };
 
-/* Whether a Sentinel that can be reached, asked since from_ms, speaks against the primary. */
+/* Whether a Sentinel that can be reached, asked since from_ms, speaks against the primary: it names
+ * another one, or knows of a failover or of a quorum that has given the primary up. That a minority
+ * alone can't reach the primary is no objection: one Sentinel with a broken network must not stop a
+ * service whose primary is well. */
 static enum answer objection(const struct hearing *h, uint64_t from_ms)
 {
     const struct judge *j = h->j;
     enum answer answer = NO;
+    size_t missing = 0;
     for (size_t i = 0; i < h->ballots.count; i++) {
         const struct judge_view *v = h->ballots.view[i];
         bool other = v->primary.len > 0 && !judge_is_ours(j, &v->primary) && v->epoch >= j->epoch;
-        bool down = (v->s_down || v->o_down) && sockaddr_eq(&v->flagged, &j->primary);
+        bool ours = sockaddr_eq(&v->flagged, &j->primary) && judge_speaks_of_us(j, v);
+        bool failing = (v->o_down && ours) || (v->failover && judge_speaks_of_us(j, v));
         if (v->asked_ms < from_ms) {
             answer = NOT_YET;
-        } else if (other || ((down || v->failover) && judge_speaks_of_us(j, v))) {
+        } else if (other || failing) {
             return YES;
+        } else if (v->s_down && ours) {
+            missing++;
         }
     }
-    return answer;
+    return missing * 2 > h->ballots.count ? YES : answer;
 }
 
 static bool named_by_somebody(const struct hearing *h)

@@ -160,7 +160,7 @@ static void test_help_and_table(void **state)
     assert_non_null(strstr(buf_head(&help), "\n  --sentinel HOST:PORT  a Sentinel; repeat it for "
                                             "each\n"));
     assert_non_null(strstr(buf_head(&table),
-                           "| `[proxy]` | `workers` | `auto` | auto or 1..64 | no | event-loop "
+                           "| `[proxy]` | `workers` | `auto` | auto or 1..64 | event-loop "
                            "threads; auto: one for each CPU the process may run on |\n"));
     buf_release(&help);
     buf_release(&table);

@@ -113,7 +113,7 @@ static void objections(void **state)
     } rows[] = {
         {"agrees", 5, 'A', 'A', false, false, false, false},
         {"no opinion", 0, 0, 0, false, false, false, false},
-        {"s_down", 5, 'A', 'A', true, false, false, true},
+        {"s_down, a minority", 5, 'A', 'A', true, false, false, false},
         {"o_down", 5, 'A', 'A', false, true, false, true},
         {"failover", 5, 'A', 'A', false, false, true, true},
         {"another address", 5, 'B', 'B', false, false, false, true},
@@ -123,7 +123,7 @@ static void objections(void **state)
         {"flags of the primary before, at the end of its failover", 5, 'A', 'B', true, true, true,
          false},
         {"flags of this address from an older reign", 4, 'B', 'A', true, true, true, false},
-        {"counts anew and objects", 0, 'A', 'A', true, false, false, true},
+        {"counts anew and objects", 0, 'A', 'A', false, true, false, true},
     };
     for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
         struct judge_rules rules = usual;
@@ -141,6 +141,24 @@ static void objections(void **state)
         (void)node_is(&w, 'A', NODE_MASTER);
         print_message("%s\n", rows[i].what);
         assert_int_equal(decide(&w), rows[i].objects ? JUDGE_SAME : JUDGE_CLEARED);
+    }
+}
+
+static void a_majority_that_misses_the_primary_objects(void **state)
+{
+    (void)state;
+    for (int missing = 0; missing <= 3; missing++) {
+        static const char *const ids[] = {"s1", "s2", "s3"};
+        struct world w;
+        suspect_by(&w, &usual, HINT_STALLED);
+        all_say(&w, 'A', 5);
+        for (int i = 0; i < missing; i++) {
+            struct judge_view *v = says(&w, ids[i], 'A', 5);
+            v->flagged = at('A');
+            v->s_down = true;
+        }
+        (void)node_is(&w, 'A', NODE_MASTER);
+        assert_int_equal(decide(&w), missing >= 2 ? JUDGE_SAME : JUDGE_CLEARED);
     }
 }
 
@@ -358,7 +376,7 @@ static void an_objection_at_the_end_of_a_hold_leaves_a_suspicion(void **state)
     w.now += 100;
     aborted(&w, 'A');
     all_say(&w, 'A', 5);
-    view(&w, "s2")->s_down = true;
+    view(&w, "s2")->o_down = true;
     (void)node_is(&w, 'A', NODE_MASTER);
     assert_int_equal(decide(&w), JUDGE_SUSPECTED);
 }
@@ -504,6 +522,7 @@ int main(void)
         cmocka_unit_test(a_connection_from_before_proves_nothing),
         cmocka_unit_test(no_answer_keeps_the_suspicion),
         cmocka_unit_test(objections),
+        cmocka_unit_test(a_majority_that_misses_the_primary_objects),
         cmocka_unit_test(with_no_sentinel_role_suffices),
         cmocka_unit_test(a_silent_sentinel_is_waited_for_as_long_as_it_counts),
         cmocka_unit_test(where_role_is_refused_being_alive_and_named_suffices),
