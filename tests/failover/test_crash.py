@@ -38,6 +38,7 @@ def crash(timers):
         return after, counts
 
 
+@pytest.mark.tsan
 @judged
 def test_01_sigkill():
     after, _ = crash(SHORT)
@@ -100,6 +101,7 @@ def test_03_sigstop_and_sigcont_after_8_seconds():
         assert not late, "said in doubt only after the old primary woke"
 
 
+@pytest.mark.tsan
 @judged
 def test_04_debug_sleep_with_100_in_flight():
     with scenario(settings={"hold-timeout": "20s"}) as (cluster, proxy):

@@ -155,6 +155,7 @@ def test_26_replies_dropped_of_a_pipeline(setup):
         assert client.call("GET", "p") == b"11"
 
 
+@pytest.mark.tsan
 def test_26_other_sessions_do_not_mind(setup):
     """Links break again and again under load: exact accounts, nobody is disconnected."""
     node, relay, proxy = setup

@@ -68,6 +68,7 @@ def test_06_without_hold_writes_are_lost():
         assert lost, "no write was lost without the hold: the oracle would not notice"
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("executor", range(3))
 @judged
 def test_08_planned_failover_twice(executor):

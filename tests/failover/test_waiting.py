@@ -120,6 +120,7 @@ def test_30_large_write_across_the_failover(planned):
             assert sender.ok("PING") == "PONG"
 
 
+@pytest.mark.tsan
 @judged
 def test_33_clients_come_and_go_during_the_failover():
     """Connections are opened and dropped in every state; those that stay get their own answers."""

@@ -82,6 +82,7 @@ def test_sigterm_ends_idle_sessions(start_service):
             client.close()
 
 
+@pytest.mark.tsan
 def test_sigterm_finishes_what_is_in_flight(start_service):
     with start_service({"proxy.drain-timeout": "15s"}) as service:
         with service.connect(20) as slow, service.connect(20) as pipelined:
@@ -116,6 +117,7 @@ def test_sigterm_ends_blocked_clients(start_service):
         assert service.node.call("LLEN", "list") == 1
 
 
+@pytest.mark.tsan
 def test_sigterm_while_requests_wait():
     with FakeSentinel(None) as sentinel, \
             Proxy([sentinel.address], {"proxy.drain-timeout": "1s"}) as proxy:
@@ -128,6 +130,7 @@ def test_sigterm_while_requests_wait():
         assert proxy.process.wait(10) == 0
 
 
+@pytest.mark.tsan
 def test_second_sigterm_ends_at_once(start_service):
     with start_service({"proxy.drain-timeout": "60s"}) as service:
         with service.connect(20) as blocked:
@@ -259,6 +262,7 @@ def test_the_only_sentinel_misbehaves_and_recovers(node, lie):
             assert client.read() == "OK"
 
 
+@pytest.mark.tsan
 def test_garbage_events(node):
     """Events of other masters, broken ones, a lying one: none moves a client away."""
     with FakeSentinel(node.address, epoch=1) as sentinel, FakeNode() as other, \

@@ -152,6 +152,7 @@ def test_65_wrong_upstream_password(tmp_path):
         node.close()
 
 
+@pytest.mark.tsan
 @pytest.mark.parametrize("clients", [1000])
 def test_many_clients(service, clients):
     """All at once, each with a request, and all its connections are given back."""

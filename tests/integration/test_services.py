@@ -47,6 +47,7 @@ def test_each_listener_has_its_primary(three):
             assert client.ok("GET", "who") == name.encode()
 
 
+@pytest.mark.tsan
 def test_one_primary_gone_leaves_the_others(three):
     nodes, addresses, _ = three
     with Conn(addresses["beta"]) as beta, Conn(addresses["gamma"]) as gamma:
