@@ -75,6 +75,9 @@ bool service_holds_back(const struct worker_service *ws, const struct session *s
 static void on_scout(struct wheel_timer *timer)
 {
     struct worker_service *ws = CONTAINER_OF(timer, struct worker_service, scout_timer);
+    if (ws->scout != NULL && session_blocked(ws->scout)) {
+        service_scout_succeeded(ws, ws->scout); /* a refusal would have come at once */
+    }
     if (ws->refused.count == 0) {
         return;
     }

@@ -67,6 +67,16 @@ bool session_busy(const struct session *s)
            s->streaming || s->tentative.active;
 }
 
+bool session_blocked(const struct session *s)
+{
+    if (session_outstanding(s) == 0) {
+        return false;
+    }
+    const struct journal *j = &s->link->journal;
+    const struct record *head = journal_at(j, 0);
+    return head->command->may_block && journal_state(j, head) == RECORD_SENT;
+}
+
 void session_touch(struct session *s)
 {
     if (s->state != SESSION_CLOSED && !list_on(&s->touched)) {

@@ -121,6 +121,8 @@ void session_drain(struct session *s);
 void session_drain_now(struct session *s);
 /* True while a request is in flight or waits. */
 bool session_busy(const struct session *s);
+/* Its oldest request was sent and may be answered only when others do something. */
+bool session_blocked(const struct session *s);
 /* Requests in flight. */
 uint32_t session_outstanding(const struct session *s);
 /* The same request, or an answer of our own, at the end of a list of parked items. */

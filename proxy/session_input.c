@@ -389,10 +389,10 @@ void input_take(struct session *s, struct block *block, struct slice bytes)
 
 void session_pump(struct session *s)
 {
-    if (s->state >= SESSION_CLOSING || service_holds_back(s->service, s)) {
+    if (s->state >= SESSION_CLOSING) {
         return;
     }
-    if (take_parked(s) && buf_len(&s->raw) > 0) {
+    if (!service_holds_back(s->service, s) && take_parked(s) && buf_len(&s->raw) > 0) {
         size_t done = take_bytes(s, NULL, buf_slice(&s->raw));
         if (s->state < SESSION_CLOSING) {
             buf_consume(&s->raw, done);
