@@ -198,6 +198,10 @@ void link_flush(struct link *l)
         }
     }
     forget_large(l);
+    if (l->ending && l->state == LINK_READY && journal_unsent(j) == 0) {
+        l->ending = false;
+        transport_shutdown(l->transport);
+    }
     watch_for_stall(l, was_due);
     if (journal_unsent(j) <= LINK_UNSENT_LOW) {
         session_link_drained(l->session);
@@ -442,6 +446,13 @@ static void on_hangup(void *owner)
 
 static const struct transport_events link_events = {on_connected, on_readable, on_writable,
                                                     on_hangup};
+
+void link_end_requests(struct link *l)
+{
+    CHECK(l->raw);
+    l->ending = true;
+    link_touch(l);
+}
 
 void link_set_reading(struct link *l, bool on)
 {

@@ -51,6 +51,7 @@ struct link {
     struct reply_scan scan;
     bool streaming; /* the reply being framed was begun to the client */
     bool raw;       /* bytes pass unframed in both directions */
+    bool ending;    /* no request follows: the server is told once all is sent */
     bool frozen;    /* nothing more is sent: a refusal is being judged */
     bool stalled;   /* the oldest request waits for its first byte for too long */
     bool reading;
@@ -71,6 +72,8 @@ bool link_sendable(const struct link *l);
 /* Back-pressure from the client, and the end of a hold: reading goes on (with what was kept back).
  */
 void link_set_reading(struct link *l, bool on);
+/* The client of a raw link has sent all it will: so does the link, and the server closes it. */
+void link_end_requests(struct link *l);
 /* Frames and hands on replies kept back while answers were not to be trusted. */
 void link_resume(struct link *l);
 /* Only the reply already begun to the client is still waited for, at most RETIRING_MAX_MS. The

@@ -179,15 +179,15 @@ void session_set_reading(struct session *s)
 /* What the client has sent is all there will be. */
 static void end_of_input(struct session *s)
 {
-    const struct record *head =
-        session_outstanding(s) > 0 ? journal_at(&s->link->journal, 0) : NULL;
-    bool blocked = head != NULL && head->command->may_block;
-    if (blocked || s->streaming || (s->link != NULL && s->link->raw)) {
-        /* As Redis frees a blocked or subscribed client; a frame without its end is nothing. */
+    if (session_blocked(s) || s->streaming) {
+        /* As Redis frees a blocked client; a frame without its end is nothing. */
         session_close(s, SESSION_END_CLIENT);
         return;
     }
     s->state = SESSION_ENDING;
+    if (s->link != NULL && s->link->raw) {
+        link_end_requests(s->link); /* only the server knows when it is done */
+    }
     session_forsake(s);
     session_pump(s);
 }

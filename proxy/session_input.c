@@ -356,10 +356,39 @@ static size_t take_bytes(struct session *s, struct block *block, struct slice by
     return done;
 }
 
+static void on_left_blocked(struct wheel_timer *timer)
+{
+    session_pump(CONTAINER_OF(timer, struct session, linger_timer));
+}
+
+/* A blocked client that has gone must not take what others wait for: Redis frees it. True when it
+ * was ended. A command just being sent has a moment, for it may be answered at once. */
+static bool leave_blocked(struct session *s)
+{
+    if (s->state != SESSION_ENDING || session_outstanding(s) == 0 ||
+        !journal_at(&s->link->journal, 0)->command->may_block) {
+        return false;
+    }
+    if (session_blocked(s)) {
+        session_finish(s, SESSION_END_CLIENT);
+        return true;
+    }
+    loop_arm(s->service->worker->loop, &s->linger_timer, LEFT_BLOCKED_MS, on_left_blocked);
+    return false;
+}
+
+/* What was sent on a raw link is done with when the server closes it. */
+static bool ends_now(const struct session *s)
+{
+    bool raw = s->link != NULL && s->link->raw;
+    return !session_busy(s) &&
+           (s->service->worker->draining || (s->state == SESSION_ENDING && !raw));
+}
+
 /* After anything that could have moved requests on. */
 static void settle(struct session *s)
 {
-    if (s->state >= SESSION_CLOSING) {
+    if (s->state >= SESSION_CLOSING || leave_blocked(s)) {
         return;
     }
     bool waits = s->parked.count > 0 || s->front == FRONT_WHOLE ||
@@ -369,7 +398,7 @@ static void settle(struct session *s)
         if (buf_len(&s->raw) == 0) {
             buf_release(&s->raw);
         }
-        if (!session_busy(s) && (s->state == SESSION_ENDING || s->service->worker->draining)) {
+        if (ends_now(s)) {
             session_finish(s,
                            s->state == SESSION_ENDING ? SESSION_END_CLIENT : SESSION_END_SHUTDOWN);
             return;

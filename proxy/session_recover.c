@@ -261,6 +261,10 @@ void session_link_lost(struct session *s, enum link_end end)
         }
         return;
     }
+    if (s->link->raw && s->state == SESSION_ENDING) {
+        session_finish(s, SESSION_END_CLIENT);
+        return;
+    }
     if (s->uncarried != NULL) {
         end_session(s, SESSION_END_UNCARRIED, s->uncarried);
         return;

@@ -46,6 +46,7 @@
 #define RETIRING_MAX_MS     10000u /* a reply begun before a switch may end on its old link */
 #define FRAME_IDLE_MAX_MS   60000u /* a frame begun by a client without another byte */
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
+#define LEFT_BLOCKED_MS     100u   /* a blocking command, just sent, of a client that has gone */
 
 /* Descriptors kept aside for what is not a client or its link: log, listeners, loops, Sentinels,
  * probes, resolver. */
