@@ -142,6 +142,19 @@ def test_26_reply_dropped_read(setup):
         rule.wait()
 
 
+def test_26_discarded_transaction_keeps_its_place(setup):
+    """What is answered here waits for the read before it, which is sent again."""
+    _, relay, proxy = setup
+    with proxy.connect() as client:
+        client.ok("SET", "t", "1")
+        request = b"".join(encode(*words) for words in
+                           (("GET", "t"), ("MULTI",), ("SET", "t", "2"), ("DISCARD",), ("PING",)))
+        rule = relay.add(Rule("drop_reply", marker=request, after=len(request)))
+        client.send(request)
+        assert [client.read() for _ in range(5)] == [b"1", "OK", "QUEUED", "OK", "PONG"]
+        rule.wait()
+
+
 def test_26_replies_dropped_of_a_pipeline(setup):
     """A read before a write that is in doubt would see its own future: in doubt as well."""
     _, relay, proxy = setup
