@@ -233,7 +233,12 @@ static void on_connected(void *owner, int err)
         log_limited(LOG_INFO, "link-connect-failed", "service=%s primary=%s error=%s",
                     l->service->config->name, addr_text(&l->service->now->primary_name, text),
                     log_quote(slice_str(strerrordesc_np(-err))));
-        lost(l, LINK_END_CONNECT);
+        if (transport_error_is_local(err)) {
+            service_link_failed(l->service);
+            session_link_lost(l->session, LINK_END_CONNECT);
+        } else {
+            lost(l, LINK_END_CONNECT);
+        }
         return;
     }
     l->state = LINK_GREETING;

@@ -12,6 +12,8 @@
 #define PROBE_MAGIC 0x9b0be001u
 /* A node that closes each connection after its answer is not asked more often than this. */
 #define PROBE_REOPEN_MS RECONNECT_MIN_MS
+/* After a failure of this machine's own, such as no descriptor. */
+#define PROBE_LOCAL_RETRY_MS 100u
 
 struct probe {
     uint32_t magic;
@@ -118,7 +120,14 @@ static void on_lost(void *owner, const char *why)
 {
     struct probe *p = owner;
     CHECK_MAGIC(p, PROBE_MAGIC);
-    (void)why; /* the judge's reason says it shorter */
+    if (p->wire.local) {
+        /* It could not be asked: that proves nothing about the node. */
+        log_limited(LOG_ERROR, "probe-failed", "service=%s error=%s",
+                    log_quote(slice_str(p->group->service->name)), log_quote(slice_str(why)));
+        p->asking = false;
+        arm(p, PROBE_LOCAL_RETRY_MS);
+        return;
+    }
     if (p->asking && !p->kept) {
         fail(p);
         return;

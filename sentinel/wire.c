@@ -25,6 +25,7 @@ static void on_connected(void *owner, int err)
 {
     struct wire *w = owner;
     if (err != 0) {
+        w->local = transport_error_is_local(err);
         lose(w, error_words(err));
         return;
     }
@@ -92,7 +93,7 @@ void wire_open(struct wire *w, struct loop *loop, const struct sockaddr_any *to,
     CHECK(w->transport == NULL);
     w->events = events;
     w->owner = owner;
-    w->unreadable = false;
+    w->unreadable = w->local = false;
     reply_stream_init(&w->in);
     w->transport = transport_connect(loop, to, timeout_ms, &transport_events, w);
 }

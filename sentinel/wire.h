@@ -23,6 +23,7 @@ struct wire {
     struct transport *transport; /* NULL: closed */
     bool open;                   /* opened was called */
     bool unreadable;             /* lost because of what the peer sent */
+    bool local;                  /* lost because of this machine: see transport_error_is_local */
     struct buf out;              /* commands to be sent: append, then wire_flush */
     struct reply_stream in;
     bool *gone; /* set when the wire is closed under a callback's feet */

@@ -163,6 +163,12 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
     return t;
 }
 
+bool transport_error_is_local(int err)
+{
+    return err == -EMFILE || err == -ENFILE || err == -ENOMEM || err == -ENOBUFS ||
+           err == -EADDRNOTAVAIL;
+}
+
 ssize_t transport_read(struct transport *t, char *to, size_t n)
 {
     CHECK(!t->closed && n > 0);

@@ -41,6 +41,10 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
                                     uint64_t timeout_ms, const struct transport_events *events,
                                     void *owner);
 
+/* True for errors of `connected` that are this machine's own (out of descriptors, memory or ports):
+ * they say nothing about the peer. */
+bool transport_error_is_local(int err);
+
 /* > 0: bytes read; 0: the peer has ended its side; -EAGAIN: nothing now; else a negative errno. */
 ssize_t transport_read(struct transport *t, char *to, size_t n) NODISCARD;
 /* >= 0: bytes the kernel accepted, counted also in what an error later makes of them. Fewer than
