@@ -136,6 +136,13 @@ static void wait_for_primary(struct session *s)
     }
 }
 
+/* From here on nobody looks at what passes. */
+static void become_raw(struct session *s, const struct command *command)
+{
+    s->link->raw = true;
+    s->uncarried = command->name;
+}
+
 static void submit(struct session *s, const struct command *command, const struct args *args,
                    struct block *block, struct slice frame)
 {
@@ -148,8 +155,7 @@ static void submit(struct session *s, const struct command *command, const struc
         s->asked_known = profile_apply(&s->asked, command, args);
     }
     if (command->cls == COMMAND_RAW) {
-        l->raw = true;
-        s->uncarried = command->name;
+        become_raw(s, command);
     } else {
         (void)journal_begin(&l->journal, command, false);
     }
@@ -255,10 +261,17 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
         return true;
     case ROUTE_LINK: break;
     }
-    (void)journal_begin(&s->link->journal, command, false);
+    if (command->cls == COMMAND_RAW) {
+        become_raw(s, command);
+        request_scan_reset(&s->scan);
+    } else {
+        (void)journal_begin(&s->link->journal, command, false);
+        s->streaming = true;
+        s->asking = changes_profile(command);
+        s->asked_known = false;
+    }
     journal_append(&s->link->journal, &s->service->worker->pool, block, begun);
     link_touch(s->link);
-    s->streaming = true;
     return true;
 }
 
@@ -395,6 +408,9 @@ static void settle(struct session *s)
                  (!s->streaming && !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX);
     if (!waits) {
         stop_waiting(s);
+        if (session_outstanding(s) == 0) {
+            s->last_deadline_ms = 0;
+        }
         if (buf_len(&s->raw) == 0) {
             buf_release(&s->raw);
         }
@@ -510,8 +526,7 @@ void input_expire(struct session *s)
     s->deadline_ms = 0;
     service_unwait(s->service, s);
     if (s->multi && !s->multi_lost) {
-        s->multi_lost = true; /* answered here to its end, which is EXECABORT */
-        link_close(&s->link, LINK_END_SESSION);
+        session_link_lost(s, LINK_END_SESSION); /* answered here to its end, which is EXECABORT */
     }
     for (struct list_node *n = s->parked.first; n != NULL && !s->multi_lost; n = n->next) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);
