@@ -19,7 +19,7 @@ from support.junit import FAILED, PASSED, SKIPPED, Result, read_junit
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 LABELS = ("unit", "lint", "fuzz", "integration", "failover", "tsan", "bare")
 PYTEST_FOLDERS = {"integration": ("tests/support", "tests/integration"),
-                  "failover": ("tests/failover",)}
+                  "failover": ("tests/failover", "tests/mutations")}
 LIMIT = 20 * 60  # seconds for everything, building included
 LIMIT_FULL = 4 * 60 * 60
 FUZZ_SECONDS = 15
