@@ -9,8 +9,8 @@ from support.resp import ServerError, encode
 from support.wait import wait_until
 
 ABORTED = ServerError("EXECABORT Transaction discarded because the primary changed before EXEC")
-IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the transaction may or may "
-                       "not have been, or may still be, executed")
+IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the transaction may or "
+                       "may not have been, or may still be, executed")
 KINDS = pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
 
 
@@ -176,7 +176,7 @@ def test_42_blocked_client(planned):
 
 @judged
 def test_42_blocked_client_that_waited_here():
-    """Sent while there was no primary: it blocks on the new one, and its own time runs meanwhile."""
+    """Sent while there was no primary: it blocks on the new one, and its own time runs on."""
     with scenario() as (cluster, proxy), proxy.connect(30) as endless, proxy.connect(30) as short:
         endless.ok("PING")
         short.ok("PING")

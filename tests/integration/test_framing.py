@@ -26,7 +26,8 @@ LEGAL = {
     "inline quoted name": b'"GET" k\r\n"G\\x45T" k\r\nGE"T k"\r\n' + b"\r\n",
     "inline empty argument": b'SET k ""\r\nGET k\r\nSET "" x\r\n',
     "inline long": b"SET k " + b"v" * 30000 + b"\r\nSTRLEN k\r\n",
-    "mixed": b"PING\r\n*1\r\n$4\r\nPING\r\n\r\nECHO x\r\n*0\r\n*2\r\n$4\r\nECHO\r\n$1\r\ny\r\nPING\n",
+    "mixed": b"PING\r\n*1\r\n$4\r\nPING\r\n\r\nECHO x\r\n*0\r\n*2\r\n$4\r\nECHO\r\n$1\r\ny\r\n"
+             b"PING\n",
     "wrong bytes behind a bulk": b"*2\r\n$4\r\nECHOxx$1\r\nyzz",
     "empty name": b"*1\r\n$0\r\n\r\n",
     "many arguments": encode("MSET", *range(20000)) + encode("GET", "19998"),
@@ -94,7 +95,8 @@ def both_fixture(service, reference):
     def both(data, chop=None):
         for node in (service.node, reference):
             node.call("FLUSHALL")
-        return (exchange(reference.address, data, chop), exchange(service.proxy.address, data, chop))
+        return [exchange(address, data, chop)
+                for address in (reference.address, service.proxy.address)]
     return both
 
 

@@ -228,7 +228,8 @@ LIES = {
     "wrong types": {"SENTINEL MASTER": b":5\r\n", "SENTINEL GET-MASTER-ADDR-BY-NAME": b"+OK\r\n"},
     "bad port": {"SENTINEL GET-MASTER-ADDR-BY-NAME": b"*2\r\n$9\r\n127.0.0.1\r\n$6\r\n999999\r\n"},
     "bad address": {"SENTINEL GET-MASTER-ADDR-BY-NAME": b"*2\r\n$3\r\n...\r\n$4\r\n6379\r\n"},
-    "bad epoch": {"SENTINEL MASTER": b"*2\r\n$12\r\nconfig-epoch\r\n$20\r\n-9223372036854775809\r\n"},
+    "bad epoch": {"SENTINEL MASTER":
+                  b"*2\r\n$12\r\nconfig-epoch\r\n$20\r\n-9223372036854775809\r\n"},
     "odd fields": {"SENTINEL MASTER": b"*3\r\n$4\r\nname\r\n$1\r\nx\r\n$5\r\nflags\r\n"},
     "too many answers": {"SENTINEL MYID": b"+a\r\n+b\r\n+c\r\n+d\r\n"},
     "push": {"SENTINEL": b">2\r\n+a\r\n+b\r\n"},

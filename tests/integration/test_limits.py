@@ -131,7 +131,8 @@ def test_65_wrong_upstream_password(tmp_path):
     try:
         node.start()
         with FakeSentinel(node.address, epoch=1) as sentinel, \
-                Proxy([sentinel.address], {"password": "right-one-42", "hold-timeout": "1s"}) as proxy:
+                Proxy([sentinel.address],
+                      {"password": "right-one-42", "hold-timeout": "1s"}) as proxy:
             with proxy.connect() as client:
                 assert client.ok("SET", "k", "v") == "OK"
             with node.connect() as direct, proxy.connect(10) as client:

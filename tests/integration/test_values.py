@@ -29,7 +29,7 @@ def body_of(size):
 
 
 def bound():
-    """How much the proxy may grow. Freed memory stays in ASan's quarantine (256 MiB) for a while."""
+    """How much the proxy may grow. ASan keeps freed memory, up to 256 MiB, for a while."""
     return (48 + (300 if is_sanitized() else 0)) * MIB
 
 

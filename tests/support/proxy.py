@@ -30,7 +30,7 @@ def executable():
 def environment():
     env = {k: v for k, v in os.environ.items()
            if not k.startswith(("VEDETTE", "REDIS_SENTINEL"))}
-    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:abort_on_error=0:detect_stack_use_after_return=0")
+    env.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=0")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
     return env
 
