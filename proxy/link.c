@@ -252,7 +252,6 @@ static void ready(struct link *l)
     l->service->worker->handshakes--;
     loop_disarm(l->service->worker->loop, &l->timer);
     greeting_clear(&l->greeting);
-    service_link_opened(l->service);
     session_link_ready(l->session);
 }
 
@@ -314,8 +313,14 @@ static bool unexpected(const struct link *l)
     if (l->scan.type == '>') {
         return false;
     }
-    uint32_t next = l->session->tentative.active ? l->session->tentative.answered : 0;
-    return next >= j->count || journal_state(j, journal_at(j, next)) == RECORD_UNSENT;
+    uint32_t next = l->session->tentative.answered;
+    if (next >= j->count) {
+        return true;
+    }
+    enum record_state state = journal_state(j, journal_at(j, next));
+    /* Only an error comes before the end of what it answers. */
+    bool early = l->scan.type == '-' && l->scan.length <= REPLY_BUFFER_MAX;
+    return state == RECORD_UNSENT || (state == RECORD_PARTIAL && !early);
 }
 
 /* Frames replies in bytes, which begin with the l->scan.length bytes looked at already (none of

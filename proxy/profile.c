@@ -155,6 +155,13 @@ static bool turned_away(struct slice reply)
            slice_starts_with(reply, "-DENIED");
 }
 
+/* It says nothing of the profile, and another time the answer is another. */
+static bool not_now(struct slice reply)
+{
+    return turned_away(reply) || slice_starts_with(reply, "-BUSY ") ||
+           slice_starts_with(reply, "-LOADING ") || slice_starts_with(reply, "-MASTERDOWN ");
+}
+
 /* A server that will not tell its role is no reason to stay away; a name it does not like neither.
  */
 static bool tolerable(enum greeting_step step, struct slice reply)
@@ -173,7 +180,7 @@ static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
         return GREETING_NOT_PRIMARY;
     }
     if (reply.p[0] == '-' && !tolerable(step, reply)) {
-        g->refused = turned_away(reply) ? GREET_ROLE : step;
+        g->refused = not_now(reply) ? GREET_ROLE : step;
         buf_append(&g->words, slice_of(reply.p + 1, reply.n - 3));
         return GREETING_REFUSED;
     }

@@ -45,7 +45,7 @@ void service_link_failed(struct worker_service *ws)
     loop_arm(ws->worker->loop, &ws->retry_timer, delay + jitter, on_retry);
 }
 
-void service_link_opened(struct worker_service *ws)
+void service_link_proven(struct worker_service *ws)
 {
     ws->retry_delay_ms = 0;
 }

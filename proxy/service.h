@@ -45,9 +45,10 @@ static inline bool service_serving(const struct worker_service *ws)
 bool service_may_open(const struct worker_service *ws);
 /* An answer that comes now may be one of a node that is no longer the primary. */
 bool service_distrusts_answers(const struct worker_service *ws);
-/* An attempt to open a link failed, or succeeded: sets the pace of the next ones. */
+/* An attempt to open a link failed, or a link has answered a request: sets the pace of the next
+ * attempts. */
 void service_link_failed(struct worker_service *ws);
-void service_link_opened(struct worker_service *ws);
+void service_link_proven(struct worker_service *ws);
 /* Puts s among the waiting, or the refused (where it stays until a scout succeeds). */
 void service_wait(struct worker_service *ws, struct session *s);
 void service_wait_refused(struct worker_service *ws, struct session *s);

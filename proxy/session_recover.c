@@ -114,6 +114,10 @@ static void judge(struct judgement *g)
         enum verdict v = g->verdicts[i];
         doubt_behind = doubt_behind || v == DOUBT || v == NIL || v == EXEC_DOUBT;
     }
+    if (g->s->watch) {
+        g->s->watch_lost = true;
+        g->s->watch = false;
+    }
 }
 
 static void put_again(struct session *s, struct list *items, const struct journal *j,
@@ -229,7 +233,8 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
 {
     struct journal *j = &s->link->journal;
     bool read = j->count > 0 && journal_at(j, 0)->command->cls == COMMAND_READ;
-    if (end != LINK_END_GENERATION || !read || s->link->state != LINK_READY) {
+    if (end != LINK_END_GENERATION || !read || s->link->state != LINK_READY ||
+        s->uncarried != NULL) {
         return false;
     }
     struct judgement g = {.s = s, .journal = j};
@@ -276,14 +281,11 @@ void session_link_lost(struct session *s, enum link_end end)
         s->multi_lost = true;
     }
     judge(&g);
-    if (s->watch) {
-        s->watch_lost = true;
-        s->watch = false;
-    }
     if (s->scout) {
         service_unwait(s->service, s);
     }
-    if (s->link->state == LINK_READY && end == LINK_END_PEER && !s->link->proven) {
+    bool failed = end == LINK_END_PEER || end == LINK_END_PROTOCOL;
+    if (s->link->state == LINK_READY && failed && !s->link->proven) {
         service_link_failed(
             s->service); /* a server that takes links and drops them is not asked at once again */
     }

@@ -29,9 +29,10 @@ static void note_answer(struct session *s, const struct command *command, char t
 {
     switch ((int)command->cls) {
     case COMMAND_MULTI: s->multi = s->multi || type == '+'; break;
-    case COMMAND_EXEC: s->multi = s->watch = s->watch_lost = false; break;
+    case COMMAND_EXEC:
     case COMMAND_DISCARD:
-        if (type == '+') {
+        /* EXEC ends it even with an error. */
+        if (s->multi && (command->cls == COMMAND_EXEC || type == '+')) {
             s->multi = s->watch = s->watch_lost = false;
         }
         break;
@@ -60,7 +61,10 @@ static void answered(struct session *s, char type)
     note_answer(s, journal_at(j, 0)->command, type);
     journal_answered(j);
     s->last_deadline_ms = 0;
-    s->link->proven = true;
+    if (!s->link->proven) {
+        s->link->proven = true;
+        service_link_proven(s->service);
+    }
     if (s->scout) {
         service_scout_succeeded(s->service, s);
     }
@@ -71,10 +75,11 @@ static void answered(struct session *s, char type)
 }
 
 /* The server ended a blocked command because its role changed: it popped nothing. Answered as the
- * time-out that it amounts to. */
+ * time-out that it amounts to; but WAIT has no such answer. */
 static bool force_unblocked(const struct record *r, struct slice reply)
 {
-    return r->command->may_block && slice_starts_with(reply, "-UNBLOCKED force unblock");
+    return r->command->may_block && r->command->cls != COMMAND_WRITE &&
+           slice_starts_with(reply, "-UNBLOCKED force unblock");
 }
 
 static void deliver(struct session *s, struct block *block, struct slice reply, char type)

@@ -88,8 +88,9 @@ static bool ask_role(struct session *s)
 static bool begin(struct session *s, const struct record *r, struct slice reply)
 {
     const struct command *command = r->command;
-    bool eligible = !s->multi && !r->own && is_refusal(reply) &&
-                    journal_has(&s->link->journal, r) && command->cls != COMMAND_EXEC;
+    const struct journal *j = &s->link->journal;
+    bool eligible = !s->multi && !r->own && is_refusal(reply) && journal_has(j, r) &&
+                    journal_state(j, r) == RECORD_SENT && command->cls != COMMAND_EXEC;
     if (!eligible || (command->forgeable && !ask_role(s))) {
         return false;
     }

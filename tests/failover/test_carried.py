@@ -1,0 +1,102 @@
+"""What a session has on its link, and what becomes of it when the link is another."""
+
+import contextlib
+import tempfile
+import threading
+
+import pytest
+
+from support.cluster import Node
+from support.fake_sentinel import FakeSentinel
+from support.proxy import Proxy
+from support.resp import ServerError
+from support.wait import wait_until
+
+MIB = 1 << 20
+
+
+@pytest.fixture(name="setup")
+def setup_fixture():
+    """(nodes, sentinel, proxy): two primaries, of which the Sentinel names the first."""
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        for _ in range(2):
+            nodes.append(Node(stack.enter_context(tempfile.TemporaryDirectory())))
+            stack.callback(nodes[-1].close)
+            nodes[-1].start()
+            nodes[-1].call("CONFIG", "SET", "busy-reply-threshold", 50)
+        sentinel = stack.enter_context(FakeSentinel(nodes[0].address, epoch=1))
+        proxy = stack.enter_context(Proxy([sentinel.address]))
+        proxy.wait_serving()
+        yield nodes, sentinel, proxy
+
+
+def kill_links(node):
+    node.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
+
+
+def test_watch_while_a_large_reply_ends_on_the_old_primary(setup):
+    """The reply may end where it began; the watch can't be had on the new primary."""
+    (old, new), sentinel, proxy = setup
+    value = b"x" * (24 * MIB)
+    old.call("SET", "big", value)
+    with proxy.connect(rcvbuf=4096) as client:
+        assert client.call("WATCH", "k") == "OK"
+        client.send(b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n")
+        assert client.read_exactly(10) == b"$25165824\r"
+        sentinel.switch(new.address, 2)
+        wait_until(lambda: len(proxy.entries("primary-changed")) == 2, 5, "the switch")
+        new.call("SET", "k", "by another")
+        assert client.read_exactly(1 + len(value) + 2)[-4:] == b"xx\r\n"
+        assert client.call("MULTI") == "OK"
+        client.call("SET", "k", "mine")
+        assert client.call("EXEC") is None
+        assert new.call("GET", "k") == b"by another"
+
+
+def test_exec_without_multi_leaves_the_watch(setup):
+    (node, _), _, proxy = setup
+    with proxy.connect() as client:
+        assert client.call("WATCH", "k") == "OK"
+        assert isinstance(client.call("EXEC"), ServerError)
+        kill_links(node)
+        node.call("SET", "k", "by another")
+        assert client.call("MULTI") == "OK"
+        client.call("SET", "k", "mine")
+        assert client.call("EXEC") is None
+
+
+def test_database_while_the_server_is_busy(setup):
+    """A script keeps SELECT from being answered for a while: no reason to give the session up."""
+    (node, _), _, proxy = setup
+    with proxy.connect() as client, node.connect() as runner:
+        client.ok("SELECT", 3)
+        client.ok("SET", "k", "v")
+        kill_links(node)
+        with node.connect() as runner:
+            runner.send(b"*3\r\n$4\r\nEVAL\r\n$17\r\nwhile true do end\r\n$1\r\n0\r\n")
+            wait_until(lambda: is_busy(node), 5, "a busy server")
+            stop = threading.Timer(0.5, node.call, ["SCRIPT", "KILL"])
+            stop.start()
+            reply = client.call("GET", "k")
+            stop.join()
+        if isinstance(reply, ServerError):
+            assert reply.code == "BUSY"
+        wait_until(lambda: client.call("GET", "k") == b"v", 5, "the session's database")
+
+
+def is_busy(node):
+    with node.connect() as conn:
+        reply = conn.call("PING")
+        return isinstance(reply, ServerError) and reply.code == "BUSY"
+
+
+def test_wait_is_never_answered_nil(setup):
+    """The server ends it as it ends blocked clients; its answer is a number or an error."""
+    (node, other), _, proxy = setup
+    with proxy.connect() as client:
+        client.ok("SET", "k", "v")
+        client.send(b"*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n0\r\n")
+        wait_until(lambda: node.info("clients")["blocked_clients"] == "1", 5, "WAIT to block")
+        node.call("REPLICAOF", "127.0.0.1", other.port)
+        assert isinstance(client.read(), ServerError)
