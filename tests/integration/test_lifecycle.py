@@ -8,7 +8,7 @@ import pytest
 
 from support.cluster import SHORT, Cluster, Node, Sentinel
 from support.fake_sentinel import CLOSE, NEVER, NULL_ARRAY, FakeNode, FakeSentinel, Half
-from support.procs import Port
+from support.procs import Port, Process
 from support.proxy import Proxy
 from support.resp import ServerError, encode
 from support.wait import wait_until
@@ -55,6 +55,25 @@ def test_without_any_sentinel_requests_fail_in_time():
             assert client.is_open()
         assert proxy.entries(), "it says why it can't serve"
     port.release()
+
+
+def test_the_very_first_request_waits_too():
+    """One that comes before the workers have heard anything of the service."""
+    with FakeSentinel(None) as sentinel:
+        for _ in range(15):
+            proxy = Proxy([sentinel.address], {"hold-timeout": "20s", "proxy.workers": 8})
+            proxy.process = Process(proxy.argv, proxy.log_path, proxy.env)
+            try:
+                first = wait_until(lambda p=proxy: p.connect(), 10, "the listener", 0)
+                clients = [first] + [proxy.connect() for _ in range(7)]
+                for client in clients:
+                    client.send(encode("INCR", "n"))
+                for client in clients:
+                    assert client.read_for(0.01) == b""
+                    client.close()
+                proxy.stop()
+            finally:
+                proxy.discard()
 
 
 def test_all_sentinels_gone_changes_nothing(start_service):

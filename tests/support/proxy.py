@@ -89,25 +89,25 @@ class Proxy:
         self.address = ("127.0.0.1", self._port.number)
         self.directory = tempfile.mkdtemp(prefix="vedette-proxy-")
         self.log_path = os.path.join(self.directory, "log")
-        self._env = environment()
-        self._env.update(env or {})
-        self._argv = [*wrapper, executable()]
+        self.env = environment()
+        self.env.update(env or {})
+        self.argv = [*wrapper, executable()]
         if config is not None:
             path = os.path.join(self.directory, "vedette.ini")
             with open(path, "w", encoding="utf-8") as file:
                 file.write(config.replace("@LISTEN@", f"127.0.0.1:{self._port.number}"))
-            self._argv += ["--config", path]
+            self.argv += ["--config", path]
         else:
             for host, port in sentinels:
-                self._argv += ["--sentinel", f"{host}:{port}"]
-            self._argv += ["--master", master, "--listen", f"127.0.0.1:{self._port.number}"]
+                self.argv += ["--sentinel", f"{host}:{port}"]
+            self.argv += ["--master", master, "--listen", f"127.0.0.1:{self._port.number}"]
         merged = {"proxy.workers": 2, "proxy.log-level": "info"} if config is None else {}
         merged.update({f"sentinel.{k}": v for k, v in (sentinel_settings or {}).items()})
         for key, value in (settings or {}).items():
             merged[key if "." in key else f"service.{master}.{key}"] = value
         for key, value in merged.items():
-            self._argv += ["--set", f"{key}={value}"]
-        self._argv += list(arguments)
+            self.argv += ["--set", f"{key}={value}"]
+        self.argv += list(arguments)
         self.process = None
 
     def __enter__(self):
@@ -128,7 +128,7 @@ class Proxy:
             self.discard()
 
     def start(self):
-        self.process = Process(self._argv, self.log_path, self._env)
+        self.process = Process(self.argv, self.log_path, self.env)
         wait_until(self._accepts, 15, "the proxy's listening socket")
 
     def _accepts(self):
