@@ -296,14 +296,21 @@ static void greet(struct link *l, struct slice bytes)
     }
 }
 
+/* Which request the next reply answers: those whose replies are kept are still in the journal. */
+static uint32_t next_answered(const struct link *l)
+{
+    return l->session->tentative.answered;
+}
+
 /* What the next reply answers may have been executed by a node that was primary no longer. */
 static bool must_keep_back(const struct link *l)
 {
     if (l->scan.length > 0 || l->state != LINK_READY || !service_distrusts_answers(l->service)) {
         return false;
     }
+    uint32_t next = next_answered(l);
     return l->raw ||
-           (l->journal.count > 0 && !command_repeatable(journal_at(&l->journal, 0)->command));
+           (next < l->journal.count && !command_repeatable(journal_at(&l->journal, next)->command));
 }
 
 /* An answer that nobody asked for would shift all that follow. */
@@ -313,7 +320,7 @@ static bool unexpected(const struct link *l)
     if (l->scan.type == '>') {
         return false;
     }
-    uint32_t next = l->session->tentative.answered;
+    uint32_t next = next_answered(l);
     if (next >= j->count) {
         return true;
     }

@@ -177,6 +177,11 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     const struct topology_service before = *ws->now;
     ws->now = now;
     bool moved = before.generation != now->generation;
+    if (before.state == SERVICE_SERVING && (moved || now->state != SERVICE_SERVING)) {
+        /* Who waited for no more than a link of its own is not part of the tale. */
+        ws->report.waited = ws->waiting.count + ws->refused.count;
+        ws->report.longest_ms = 0;
+    }
     if (moved) {
         ws->retry_at_ms = ws->retry_delay_ms = 0;
         for_each_link(ws, leave_old_primary);

@@ -54,6 +54,21 @@ def test_watch_while_a_large_reply_ends_on_the_old_primary(setup):
         assert new.call("GET", "k") == b"by another"
 
 
+def test_idle_sessions_have_not_waited(setup):
+    """What is told of a switch is the switch's: not that each of them once waited for its link."""
+    (_, new), sentinel, proxy = setup
+    clients = [proxy.connect() for _ in range(20)]
+    for client in clients:
+        assert client.call("PING") == "PONG"
+    sentinel.switch(new.address, 2)
+    wait_until(lambda: len(proxy.entries("primary-changed")) == 2, 5, "the switch")
+    for client in clients:
+        assert client.call("SET", "k", "v") == "OK"
+        client.close()
+    assert new.call("GET", "k") == b"v"
+    assert sum(int(e["waited"]) for e in proxy.entries("requests-released")) == 0
+
+
 def test_exec_without_multi_leaves_the_watch(setup):
     (node, _), _, proxy = setup
     with proxy.connect() as client:
