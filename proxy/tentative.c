@@ -89,16 +89,16 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
 {
     const struct command *command = r->command;
     const struct journal *j = &s->link->journal;
+    if (tells_demotion(reply) && !command->forgeable) {
+        service_hint(s->service, s->link->generation, HINT_REFUSED);
+    }
     bool eligible = !s->multi && !r->own && is_refusal(reply) && journal_has(j, r) &&
                     journal_state(j, r) == RECORD_SENT && command->cls != COMMAND_EXEC;
     if (!eligible || (command->forgeable && !ask_role(s))) {
         return false;
     }
-    if (!command->forgeable && tells_demotion(reply)) {
-        service_hint(s->service, s->link->generation, HINT_REFUSED);
-    }
     log_limited(LOG_INFO, "request-refused", "service=%s command=%s error=%s",
-                s->service->config->name, command->name, log_quote(reply));
+                s->service->config->name, command->name, log_quote(slice_of(reply.p, reply.n - 2)));
     s->tentative = (struct tentative){.active = true, .safe = true, .ask_role = command->forgeable};
     s->link->frozen = true;
     return true;

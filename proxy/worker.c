@@ -162,6 +162,9 @@ struct worker *worker_start(struct server *server, const struct config *config, 
                                                  .index = i,
                                                  .config = &config->services[i],
                                                  .now = &w->topology->service[i]};
+        /* Until the first topology comes. */
+        uint64_t hold = config->services[i].hold_timeout_ms;
+        w->topology->service[i].hold_timeout_ms = hold != CONFIG_AUTO ? hold : HOLD_TIMEOUT_MIN_MS;
     }
     /* Signals are the main thread's business. */
     sigset_t all, before;

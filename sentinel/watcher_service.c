@@ -5,7 +5,6 @@
 #include "proxy/base/log.h"
 #include "sentinel/watcher_parts.h"
 
-#define HOLD_TIMEOUT_MIN_MS   30000u
 #define HOLD_TIMEOUT_EXTRA_MS 10000u
 /* One decision may lead to the next (a switch, then its hold); more in a row is no progress. */
 #define DECISIONS_MAX 4

@@ -48,6 +48,9 @@
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
 #define LEFT_BLOCKED_MS     100u   /* a blocking command, just sent, of a client that has gone */
 
+/* hold-timeout = auto: at least this long, and as long as no Sentinel has told its down-after. */
+#define HOLD_TIMEOUT_MIN_MS 30000u
+
 /* Descriptors kept aside for what is not a client or its link: log, listeners, loops, Sentinels,
  * probes, resolver. */
 #define FDS_RESERVED 256u
