@@ -139,6 +139,7 @@ static void wait_for_primary(struct session *s)
 /* From here on nobody looks at what passes. */
 static void become_raw(struct session *s, const struct command *command)
 {
+    CHECK(s->link != NULL);
     s->link->raw = true;
     s->uncarried = command->name;
 }

@@ -32,8 +32,8 @@ void loop_free(struct loop **where);
 /* Any thread, any time before loop_free. Takes ownership of the mail; order per sender is kept. */
 void loop_post(struct loop *loop, struct mail *mail);
 
-/* Milliseconds of the monotonic clock, as of the last wake-up of this loop: the clock is read at most
- * twice a turn. */
+/* Milliseconds of the monotonic clock, as of the last wake-up of this loop: the clock is read at
+ * most twice a turn. */
 uint64_t loop_now_ms(struct loop *loop);
 /* Arms a timer of this loop to fire in delay_ms milliseconds; see wheel.h. */
 void loop_arm(struct loop *loop, struct wheel_timer *timer, uint64_t delay_ms,
