@@ -161,11 +161,10 @@ static void go_on(struct link *l)
 /* Among those that wait there may be some whose clients have gone. */
 static void forsake_waiting(struct worker_service *ws)
 {
-    for (size_t n = ws->waiting.count; n > 0; n--) {
-        struct list_node *node = list_pop(&ws->waiting);
-        list_append(&ws->waiting, node);
-        struct session *s = CONTAINER_OF(node, struct session, waiting);
-        if (s->state == SESSION_ENDING) {
+    for (struct list_node *n = ws->worker->sessions.first, *next; n != NULL; n = next) {
+        next = n->next; /* s may end, and only s */
+        struct session *s = CONTAINER_OF(n, struct session, node);
+        if (s->service == ws && s->deadline_ms != 0) {
             session_forsake(s);
             session_pump(s);
         }

@@ -194,7 +194,9 @@ static void end_of_input(struct session *s)
 
 void session_forsake(struct session *s)
 {
-    if (s->state == SESSION_ENDING && s->deadline_ms != 0 && !service_serving(s->service)) {
+    bool leaves = s->state == SESSION_ENDING || (s->state == SESSION_OPEN && s->left);
+    if (leaves && s->deadline_ms != 0 && !service_serving(s->service)) {
+        s->state = SESSION_ENDING;
         input_drop_frames(s);
         service_unwait(s->service, s);
     }
@@ -264,9 +266,11 @@ static void on_hangup(void *owner)
     struct session *s = session_of(owner);
     if (transport_broken(s->transport) || s->state == SESSION_CLOSING) {
         session_close(s, SESSION_END_CLIENT);
-    } else if (s->state == SESSION_OPEN && s->deadline_ms != 0 && !service_serving(s->service)) {
-        end_of_input(s);
-    } /* else: its end is read once it may be read again */
+    } else {
+        s->left = true; /* its end is read once it may be read again, unless that takes too long */
+        session_forsake(s);
+        session_pump(s);
+    }
 }
 
 static void on_connected(void *owner, int err)

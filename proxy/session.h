@@ -70,6 +70,7 @@ struct session {
     bool streaming;  /* the frame being scanned goes to the link as it comes */
     bool swallowing; /* the frame being scanned is dropped; its answer stands in `parked` */
     bool reading;
+    bool left; /* the client has ended its side, behind bytes that were not read yet */
     struct wheel_timer idle_timer;
 
     /* what the client's commands made of the session */

@@ -24,6 +24,7 @@ def setup_fixture(tmp_path):
                 Proxy([sentinel.address], {"hold-timeout": "8s", "proxy.workers": 1}) as proxy:
             proxy.wait_serving()
             node.call("CONFIG", "SET", "min-replicas-to-write", 1)
+            proxy.sentinel = sentinel
             yield node, proxy
     finally:
         node.close()
@@ -88,3 +89,25 @@ def test_a_blocking_command_that_is_taken_lets_the_others_go_on(setup):
         assert time.monotonic() - began < 3
         node.call("RPUSH", "empty", "x")
         assert blocked.read() == [b"empty", b"x"]
+
+
+def test_a_client_that_left_before_the_failover_began(setup, tmp_path_factory):
+    """It may have asked elsewhere since: what it waited for is not done on the new primary."""
+    old, proxy = setup
+    new = Node(str(tmp_path_factory.mktemp("new")))
+    try:
+        new.start()
+        with proxy.connect() as client:
+            client.send(encode("INCR", "n"))
+            wait_refused(proxy)
+        with proxy.connect() as other:
+            other.send(encode("INCR", "m"))
+            time.sleep(0.3)  # the proxy sees at its own time that the first one left
+            proxy.sentinel.publish("+try-failover", f"master mymaster 127.0.0.1 {old.port}")
+            wait_until(lambda: proxy.entries("hold-begin"), 5, "the hold")
+            proxy.sentinel.switch(new.address, 2)
+            assert other.read() == 1
+        time.sleep(0.3)
+        assert new.call("GET", "n") is None
+    finally:
+        new.close()
