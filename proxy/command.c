@@ -176,6 +176,12 @@ const struct command *command_lookup_name(struct slice name)
     return row->kind == KIND_STREAM ? stream_read(row, true, false) : &row->command;
 }
 
+bool command_changes_profile(const struct command *command)
+{
+    return command->cls == COMMAND_AUTH || command->cls == COMMAND_HELLO ||
+           command->cls == COMMAND_SELECT || command->cls == COMMAND_SETNAME;
+}
+
 bool command_repeatable(const struct command *command)
 {
     switch (command->cls) {

@@ -54,6 +54,9 @@ const struct command *command_lookup(const struct args *args) NODISCARD;
  * differ is command_unknown; XREAD and XREADGROUP may block. */
 const struct command *command_lookup_name(struct slice name) NODISCARD;
 
+/* True for AUTH, HELLO, SELECT and CLIENT SETNAME, whose success changes what the connection is. */
+bool command_changes_profile(const struct command *command) NODISCARD;
+
 /* True if running it twice does nothing that running it once does not: it may be sent again when
  * no reply came. Besides reads: what only sets up the session. */
 bool command_repeatable(const struct command *command) NODISCARD;

@@ -2,12 +2,6 @@
 
 #include "proxy/base/limits.h"
 
-static bool changes_profile(enum command_class cls)
-{
-    return cls == COMMAND_AUTH || cls == COMMAND_HELLO || cls == COMMAND_SELECT ||
-           cls == COMMAND_SETNAME;
-}
-
 /* The command that can mend the refused part of the profile. */
 static bool mends(enum greeting_step refused, enum command_class cls)
 {
@@ -29,7 +23,7 @@ static bool is_local(const struct route_input *in)
 static bool needs_quiet(const struct route_input *in, bool local)
 {
     enum command_class cls = in->command->cls;
-    return local || changes_profile(cls) || cls == COMMAND_RAW || in->scout;
+    return local || command_changes_profile(in->command) || cls == COMMAND_RAW || in->scout;
 }
 
 enum route route_decide(const struct route_input *in)

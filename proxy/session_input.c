@@ -37,13 +37,6 @@ static struct parked *first_parked(const struct session *s)
     return s->parked.count > 0 ? CONTAINER_OF(s->parked.first, struct parked, node) : NULL;
 }
 
-static bool changes_profile(const struct command *command)
-{
-    enum command_class cls = command->cls;
-    return cls == COMMAND_AUTH || cls == COMMAND_HELLO || cls == COMMAND_SELECT ||
-           cls == COMMAND_SETNAME;
-}
-
 static enum route decide(const struct session *s, const struct command *command)
 {
     const struct link *l = s->link;
@@ -150,7 +143,7 @@ static void submit(struct session *s, const struct command *command, const struc
     struct link *l = s->link;
     CHECK(l != NULL);
     stop_waiting(s);
-    if (changes_profile(command)) {
+    if (command_changes_profile(command)) {
         s->asking = true;
         profile_copy(&s->asked, &s->profile);
         s->asked_known = profile_apply(&s->asked, command, args);
@@ -268,7 +261,7 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
     } else {
         (void)journal_begin(&s->link->journal, command, false);
         s->streaming = true;
-        s->asking = changes_profile(command);
+        s->asking = command_changes_profile(command);
         s->asked_known = false;
     }
     journal_append(&s->link->journal, &s->service->worker->pool, block, begun);

@@ -13,8 +13,9 @@
 /* A chain that holds little uses a small block, so that ten thousand waiting requests are cheap. */
 enum block_class { BLOCK_1K, BLOCK_16K, BLOCK_64K, BLOCK_CLASSES };
 
-/* Bytes of payload that one copy is dearer than one reference. */
-#define BLOCK_REF_MIN 4096u
+/* Payload from here on is referenced where it was read instead of being copied: a quarter of a
+ * block, so that bytes that wait never pin more than four times their own size. */
+#define BLOCK_REF_MIN (16u * 1024u)
 
 struct block {
     struct block *next_free;
