@@ -13,6 +13,7 @@
 
 #define CONFIG_AUTO         0  /* value of numbers whose key says "auto" */
 #define CONFIG_SERVICES_MAX 64 /* each has a listener and probes within FDS_RESERVED */
+#define CONFIG_GROUPS_MAX   16 /* groups of Sentinels, the plain one included */
 
 struct config_addrs {
     struct addr *v;
@@ -28,8 +29,10 @@ struct config_proxy {
     bool protected_mode;
 };
 
-/* [sentinel]: how to reach the Sentinels, which know all services. */
+/* [sentinel] or [sentinel NAME]: a group of Sentinels, which know the services that choose it. What
+ * one group says, epochs and majorities, is never compared with what another says. */
 struct config_sentinel {
+    char *name; /* "": the plain group */
     struct config_addrs address;
     char *user;     /* NULL: none */
     char *password; /* NULL: none; read from password-file where that is given */
@@ -40,7 +43,10 @@ struct config_sentinel {
 
 /* [service NAME] */
 struct config_service {
-    char *name; /* the Sentinel master name */
+    char *name;
+    char *master;   /* the name that its Sentinels monitor it under; NULL: the same */
+    char *sentinel; /* the name of its group; NULL: the plain one */
+    size_t group;   /* index of that into config->groups */
     struct addr listen;
     char *user, *password;    /* of our own connections to Redis; NULL: none */
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
@@ -52,7 +58,8 @@ struct config_service {
 
 struct config {
     struct config_proxy proxy;
-    struct config_sentinel sentinel;
+    struct config_sentinel *groups; /* the plain one first, be it without an address */
+    size_t group_count;
     struct config_service *services;
     size_t service_count;
     struct config_origins *origins; /* where each value came from, for config_print */

@@ -192,23 +192,18 @@ enum config_action config_args_parse(struct config_args *args, const struct conf
     return args->check ? CONFIG_CHECK : CONFIG_RUN;
 }
 
-static void unknown_service(struct draft *d, const struct config_arg_set *set, struct slice name)
+/* "service.NAME" and "sentinel.NAME"; p NULL when the section has no such form. */
+static struct slice name_behind(struct slice section, const char *word)
 {
-    const char *names[CONFIG_SERVICES_MAX];
-    size_t count = d->count - DRAFT_SERVICES;
-    for (size_t i = 0; i < count; i++) {
-        names[i] = d->sections[DRAFT_SERVICES + i].name;
-    }
-    const char *meant = config_suggest(name, names, count);
-    draft_lost(d, "%s: unknown service '%.*s'; %s%s%s", set->where, (int)name.n, name.p,
-               meant != NULL ? "did you mean '" : "name it with --master or in a file",
-               meant != NULL ? meant : "", meant != NULL ? "'?" : "");
+    size_t n = strlen(word);
+    bool is = slice_starts_with(section, word) && section.n > n && section.p[n] == '.';
+    return is ? slice_of(section.p + n + 1, section.n - n - 1) : slice_of(NULL, 0);
 }
 
 static struct draft_section *find_section(struct draft *d, const struct config_arg_set *set)
 {
-    static const char *const kinds[] = {"proxy", "sentinel", "service.NAME"};
-    const char *prefix = "service.";
+    static const char *const kinds[] = {"proxy", "sentinel", "sentinel.NAME", "service.NAME"};
+    static const enum config_section named[] = {SECTION_SENTINEL, SECTION_SERVICE};
     if (set->section.p == NULL) {
         return draft_one_service(d, set->where);
     }
@@ -218,19 +213,16 @@ static struct draft_section *find_section(struct draft *d, const struct config_a
     if (slice_eq(set->section, slice_str("sentinel"))) {
         return &d->sections[DRAFT_SENTINEL];
     }
-    if (slice_starts_with(set->section, prefix)) {
-        size_t n = strlen(prefix);
-        struct slice name = slice_of(set->section.p + n, set->section.n - n);
-        struct draft_section *section = draft_find(d, SECTION_SERVICE, name);
-        if (section == NULL) {
-            unknown_service(d, set, name);
+    for (size_t i = 0; i < ARRAY_LEN(named); i++) {
+        struct slice name = name_behind(set->section, config_section_word(named[i]));
+        if (name.p != NULL) {
+            return draft_named(d, named[i], name, set->where);
         }
-        return section;
     }
     const char *meant = config_suggest(set->section, kinds, ARRAY_LEN(kinds));
     draft_lost(d, "%s: unknown section '%.*s'; %s%s%s", set->where, (int)set->section.n,
                set->section.p, meant != NULL ? "did you mean '" : "",
-               meant != NULL ? meant : "there are proxy, sentinel and service.NAME",
+               meant != NULL ? meant : "there are proxy, sentinel, sentinel.NAME and service.NAME",
                meant != NULL ? "'?" : "");
     return NULL;
 }

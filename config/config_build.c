@@ -6,11 +6,12 @@
 
 static void *section_at(struct config *config, size_t i)
 {
-    switch (i) {
-    case DRAFT_PROXY: return &config->proxy;
-    case DRAFT_SENTINEL: return &config->sentinel;
-    default: return &config->services[i - DRAFT_SERVICES];
+    if (i == DRAFT_PROXY) {
+        return &config->proxy;
     }
+    size_t group = i - DRAFT_SENTINEL;
+    return group < config->group_count ? (void *)&config->groups[group]
+                                       : &config->services[group - config->group_count];
 }
 
 static void store_default(const struct config_key *key, void *section)
@@ -91,20 +92,30 @@ static void build_section(const struct draft_section *from, void *section,
     }
 }
 
+static void name_sections(struct config *config, const struct draft *d)
+{
+    for (size_t i = 0; i < config->group_count; i++) {
+        config->groups[i].name = xstrdup(d->sections[DRAFT_SENTINEL + i].name);
+    }
+    for (size_t i = 0; i < config->service_count; i++) {
+        config->services[i].name = xstrdup(d->sections[draft_first_service(d) + i].name);
+    }
+}
+
 struct config *config_build(const struct draft *d)
 {
     struct config *config = xcalloc(1, sizeof *config);
-    config->service_count = d->count - DRAFT_SERVICES;
+    config->group_count = d->group_count;
+    config->groups = xcalloc(config->group_count, sizeof *config->groups);
+    config->service_count = draft_service_count(d);
     config->services = xcalloc(config->service_count, sizeof *config->services);
     config->origins = xcalloc(1, sizeof *config->origins);
     config->origins->count = d->count;
     config->origins->v = xcalloc(d->count, sizeof *config->origins->v);
     for (size_t i = 0; i < d->count; i++) {
         build_section(&d->sections[i], section_at(config, i), &config->origins->v[i], d->report);
-        if (i >= DRAFT_SERVICES) {
-            config->services[i - DRAFT_SERVICES].name = xstrdup(d->sections[i].name);
-        }
     }
+    name_sections(config, d);
     return config;
 }
 
@@ -140,12 +151,18 @@ void config_free(struct config **config)
     if (c == NULL) {
         return;
     }
-    free_secret(c->sentinel.password);
-    free(c->sentinel.user);
-    free(c->sentinel.address.v);
+    for (size_t i = 0; i < c->group_count; i++) {
+        free_secret(c->groups[i].password);
+        free(c->groups[i].user);
+        free(c->groups[i].address.v);
+        free(c->groups[i].name);
+    }
+    free(c->groups);
     for (size_t i = 0; i < c->service_count; i++) {
         free_secret(c->services[i].password);
         free(c->services[i].user);
+        free(c->services[i].master);
+        free(c->services[i].sentinel);
         free(c->services[i].name);
     }
     free(c->services);

@@ -47,23 +47,98 @@ static void check_credentials(const struct check *c, size_t section, const char 
     }
 }
 
-static void check_sentinels(const struct check *c, const struct draft *d)
+/* Index of a service's section and of a group's. */
+static size_t service_section(const struct check *c, size_t service)
 {
-    const struct config_sentinel *s = &c->config->sentinel;
-    if (s->address.count == 0 && !d->unsure && !refused(c, DRAFT_SENTINEL, "address")) {
+    return DRAFT_SENTINEL + c->config->group_count + service;
+}
+
+static size_t group_section(size_t group)
+{
+    return DRAFT_SENTINEL + group;
+}
+
+/* Finds the group that each service names. */
+static void choose_groups(const struct check *c, struct draft *d)
+{
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        struct config_service *s = &c->config->services[i];
+        if (s->sentinel == NULL) {
+            d->unsure = d->unsure || refused(c, service_section(c, i), "sentinel");
+            continue;
+        }
+        const struct draft_section *found =
+            draft_named(d, SECTION_SENTINEL, slice_str(s->sentinel),
+                        where(c, service_section(c, i), "sentinel"));
+        s->group = found == NULL ? 0 : (size_t)(found - d->sections) - DRAFT_SENTINEL;
+    }
+}
+
+/* The first service that chose the group; service_count: none has. */
+static size_t user_of(const struct check *c, size_t group)
+{
+    size_t i = 0;
+    while (i < c->config->service_count && c->config->services[i].group != group) {
+        i++;
+    }
+    return i;
+}
+
+static void no_address(const struct check *c, size_t group, size_t user)
+{
+    if (group > 0) {
+        config_report_add(
+            c->report, CONFIG_ERROR,
+            "%s: no address in [sentinel %s]; add address = HOST:PORT for each of its "
+            "Sentinels",
+            where(c, group_section(group), "address"), c->config->groups[group].name);
+    } else if (user < c->config->service_count && c->config->group_count > 1) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: [service %s] names no group of Sentinels, and the plain [sentinel] "
+                          "has no address; add sentinel = NAME to the one or address = HOST:PORT "
+                          "to the other",
+                          where(c, service_section(c, user), "sentinel"),
+                          c->config->services[user].name);
+    } else if (user < c->config->service_count) {
         config_report_add(
             c->report, CONFIG_ERROR,
             "no Sentinel is configured; give one as --sentinel HOST:PORT, as "
             "VEDETTE_SENTINEL_ADDRESS, or as address = HOST:PORT in [sentinel] of a file");
     }
+}
+
+static void check_use(const struct check *c, const struct draft *d, size_t group)
+{
+    const struct config_sentinel *s = &c->config->groups[group];
+    const struct section_origin *head = &c->config->origins->v[group_section(group)];
+    size_t user = user_of(c, group);
+    if (d->unsure || refused(c, group_section(group), "address")) {
+        return; /* what seems missing may only be mistyped */
+    }
+    if (s->address.count == 0) {
+        no_address(c, group, user);
+    } else if (user == c->config->service_count) {
+        config_report_add(c->report, CONFIG_WARNING, "%s: no service uses [%s]; %s",
+                          head->where != NULL ? head->where
+                                              : where(c, group_section(group), "address"),
+                          head->label,
+                          group == 0 ? "every service names another group: leave it out"
+                                     : "leave it out, or name it in a service: sentinel = NAME");
+    }
+}
+
+static void check_addresses(const struct check *c, size_t group)
+{
+    const struct config_sentinel *s = &c->config->groups[group];
+    const struct key_origin *origin = origin_of(c, group_section(group), "address");
     if (s->address.count > SENTINELS_MAX) {
         config_report_add(c->report, CONFIG_ERROR,
                           "%s: %zu Sentinels are more than %u; list fewer, the "
                           "others are learnt from them",
-                          where(c, DRAFT_SENTINEL, "address"), s->address.count, SENTINELS_MAX);
+                          where(c, group_section(group), "address"), s->address.count,
+                          SENTINELS_MAX);
         return;
     }
-    const struct key_origin *origin = origin_of(c, DRAFT_SENTINEL, "address");
     for (size_t i = 0; i < s->address.count && !origin->bad; i++) {
         for (size_t j = 0; j < i; j++) {
             char text[ADDR_TEXT_MAX];
@@ -75,17 +150,24 @@ static void check_sentinels(const struct check *c, const struct draft *d)
             }
         }
     }
-    if (s->poll_interval_fast_ms > s->poll_interval_ms &&
-        !refused(c, DRAFT_SENTINEL, "poll-interval") &&
-        !refused(c, DRAFT_SENTINEL, "poll-interval-fast")) {
+}
+
+static void check_group(const struct check *c, const struct draft *d, size_t group)
+{
+    const struct config_sentinel *s = &c->config->groups[group];
+    size_t section = group_section(group);
+    check_use(c, d, group);
+    check_addresses(c, group);
+    if (s->poll_interval_fast_ms > s->poll_interval_ms && !refused(c, section, "poll-interval") &&
+        !refused(c, section, "poll-interval-fast")) {
         config_report_add(
             c->report, CONFIG_ERROR,
             "%s: poll-interval-fast = %llums is longer than poll-interval = %llums; it has "
             "to be shorter",
-            where(c, DRAFT_SENTINEL, "poll-interval-fast"),
-            (unsigned long long)s->poll_interval_fast_ms, (unsigned long long)s->poll_interval_ms);
+            where(c, section, "poll-interval-fast"), (unsigned long long)s->poll_interval_fast_ms,
+            (unsigned long long)s->poll_interval_ms);
     }
-    check_credentials(c, DRAFT_SENTINEL, s->user, s->password);
+    check_credentials(c, section, s->user, s->password);
 }
 
 /* An address as a bound socket sees it; localhost is taken for the address it nearly always is. */
@@ -142,14 +224,15 @@ static void check_listeners(const struct check *c)
         for (size_t j = 0; j < i; j++) {
             const struct config_service *b = &c->config->services[j];
             char at[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
-            if (overlap(&a->listen, &b->listen) && !refused(c, DRAFT_SERVICES + i, "listen") &&
-                !refused(c, DRAFT_SERVICES + j, "listen")) {
+            if (overlap(&a->listen, &b->listen) && !refused(c, service_section(c, i), "listen") &&
+                !refused(c, service_section(c, j), "listen")) {
                 config_report_add(
                     c->report, CONFIG_ERROR,
                     "%s: [service %s] listens on %s and [service %s] on %s (%s); give one "
                     "of them another port",
-                    where(c, DRAFT_SERVICES + i, "listen"), a->name, addr_text(&a->listen, at),
-                    b->name, addr_text(&b->listen, other), where(c, DRAFT_SERVICES + j, "listen"));
+                    where(c, service_section(c, i), "listen"), a->name, addr_text(&a->listen, at),
+                    b->name, addr_text(&b->listen, other),
+                    where(c, service_section(c, j), "listen"));
                 break;
             }
         }
@@ -171,22 +254,32 @@ static void check_protected_mode(const struct check *c)
             "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
             "or set protected-mode = no in [proxy] if only trusted clients reach that "
             "address",
-            where(c, DRAFT_SERVICES + i, "listen"), s->name, addr_text(&s->listen, at));
+            where(c, service_section(c, i), "listen"), s->name, addr_text(&s->listen, at));
     }
+}
+
+/* Descriptors that are not for clients: each group of Sentinels beyond the first wants its own. */
+static uint32_t reserved_fds(const struct check *c)
+{
+    uint32_t used = 0;
+    for (size_t i = 0; i < c->config->group_count; i++) {
+        used += user_of(c, i) < c->config->service_count ? 1 : 0;
+    }
+    return FDS_RESERVED + (used > 1 ? (used - 1) * 2 * SENTINELS_MAX : 0);
 }
 
 static void check_descriptors(const struct check *c, uint64_t limit)
 {
-    uint32_t clients = c->config->proxy.max_clients;
-    uint64_t need = (uint64_t)clients * 2 + FDS_RESERVED;
-    uint64_t most = limit > FDS_RESERVED ? (limit - FDS_RESERVED) / 2 : 0;
+    uint32_t clients = c->config->proxy.max_clients, reserved = reserved_fds(c);
+    uint64_t need = (uint64_t)clients * 2 + reserved;
+    uint64_t most = limit > reserved ? (limit - reserved) / 2 : 0;
     bool written = origin_of(c, DRAFT_PROXY, "max-clients")->count > 0;
     if (limit == 0 || need <= limit || refused(c, DRAFT_PROXY, "max-clients")) {
         return;
     }
     char sum[128];
     (void)snprintf(sum, sizeof sum, "%u x 2 + %u = %llu file descriptors, and the limit is %llu",
-                   clients, FDS_RESERVED, (unsigned long long)need, (unsigned long long)limit);
+                   clients, reserved, (unsigned long long)need, (unsigned long long)limit);
     if (most == 0) {
         config_report_add(
             c->report, CONFIG_ERROR,
@@ -209,12 +302,15 @@ static void check_descriptors(const struct check *c, uint64_t limit)
     }
 }
 
-void config_check(struct config *config, const struct config_input *in, const struct draft *d)
+void config_check(struct config *config, const struct config_input *in, struct draft *d)
 {
     struct check c = {config, d->report};
-    check_sentinels(&c, d);
+    choose_groups(&c, d);
+    for (size_t i = 0; i < config->group_count; i++) {
+        check_group(&c, d, i);
+    }
     for (size_t i = 0; i < config->service_count; i++) {
-        check_credentials(&c, DRAFT_SERVICES + i, config->services[i].user,
+        check_credentials(&c, service_section(&c, i), config->services[i].user,
                           config->services[i].password);
     }
     check_listeners(&c);

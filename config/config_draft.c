@@ -4,8 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#define SERVICE_NAME_MAX (NAME_MAX_LEN - 8) /* beside "service " */
-#define SHOWN_MAX        64                 /* bytes of a wrong value in a message */
+#define SHOWN_MAX 64 /* bytes of a wrong value in a message */
 
 static char *copy_of(struct slice text)
 {
@@ -39,7 +38,8 @@ void draft_init(struct draft *d, struct config_report *report)
     d->report = report;
     d->sections[DRAFT_PROXY].kind = SECTION_PROXY;
     d->sections[DRAFT_SENTINEL].kind = SECTION_SENTINEL;
-    d->count = DRAFT_SERVICES;
+    d->count = DRAFT_SENTINEL + 1;
+    d->group_count = 1;
     for (size_t i = 0; i < d->count; i++) {
         name_section(&d->sections[i], slice_str(""));
     }
@@ -61,6 +61,16 @@ void draft_free(struct draft *d)
     d->count = 0;
 }
 
+size_t draft_first_service(const struct draft *d)
+{
+    return DRAFT_SENTINEL + d->group_count;
+}
+
+size_t draft_service_count(const struct draft *d)
+{
+    return d->count - draft_first_service(d);
+}
+
 struct draft_section *draft_find(struct draft *d, enum config_section kind, struct slice name)
 {
     for (size_t i = 0; i < d->count; i++) {
@@ -71,28 +81,52 @@ struct draft_section *draft_find(struct draft *d, enum config_section kind, stru
     return NULL;
 }
 
-struct draft_section *draft_add_service(struct draft *d, struct slice name, const char *where)
+/* Makes room for a section at index `at`. */
+static struct draft_section *insert(struct draft *d, size_t at)
 {
-    if (d->count == ARRAY_LEN(d->sections)) {
+    memmove(&d->sections[at + 1], &d->sections[at], (d->count - at) * sizeof *d->sections);
+    memset(&d->sections[at], 0, sizeof *d->sections);
+    d->count++;
+    return &d->sections[at];
+}
+
+struct draft_section *draft_add(struct draft *d, enum config_section kind, struct slice name,
+                                const char *where)
+{
+    struct draft_section *section;
+    if (kind == SECTION_SERVICE && draft_service_count(d) == CONFIG_SERVICES_MAX) {
         draft_lost(d, "%s: more than %d services; start a second proxy for the others", where,
                    CONFIG_SERVICES_MAX);
         return NULL;
     }
-    struct draft_section *section = &d->sections[d->count++];
-    section->kind = SECTION_SERVICE;
+    if (kind == SECTION_SENTINEL && d->group_count == CONFIG_GROUPS_MAX) {
+        draft_lost(d, "%s: more than %d groups of Sentinels; start a second proxy for the others",
+                   where, CONFIG_GROUPS_MAX);
+        return NULL;
+    }
+    if (kind == SECTION_SERVICE) {
+        section = insert(d, d->count);
+    } else {
+        section = insert(d, draft_first_service(d));
+        d->group_count++;
+    }
+    section->kind = kind;
     section->where = xstrdup(where);
     name_section(section, name);
     return section;
 }
 
-const char *config_service_name_problem(struct slice name)
+const char *config_name_problem(enum config_section kind, struct slice name)
 {
+    static _Thread_local char too_long[64];
+    size_t max = NAME_MAX_LEN - strlen(config_section_word(kind)) - 1;
     if (name.n == 0) {
-        return "it is empty; write the name that Sentinel monitors";
+        return kind == SECTION_SERVICE ? "it is empty; write the name that Sentinel monitors"
+                                       : "it is empty";
     }
-    if (name.n > SERVICE_NAME_MAX) {
-        _Static_assert(SERVICE_NAME_MAX == 41, "the number in the next line");
-        return "it is longer than 41 characters";
+    if (name.n > max) {
+        (void)snprintf(too_long, sizeof too_long, "it is longer than %zu characters", max);
+        return too_long;
     }
     for (size_t i = 0; i < name.n; i++) {
         unsigned char c = (unsigned char)name.p[i];
@@ -103,25 +137,54 @@ const char *config_service_name_problem(struct slice name)
     return NULL;
 }
 
+struct draft_section *draft_named(struct draft *d, enum config_section kind, struct slice name,
+                                  const char *where)
+{
+    const char *names[ARRAY_LEN(d->sections)];
+    size_t count = 0;
+    struct draft_section *found = draft_find(d, kind, name);
+    if (found != NULL && name.n > 0) {
+        return found;
+    }
+    for (size_t i = 0; i < d->count; i++) {
+        if (d->sections[i].kind == kind && d->sections[i].name[0] != '\0') {
+            names[count++] = d->sections[i].name;
+        }
+    }
+    const char *meant = config_suggest(name, names, count);
+    const char *what = kind == SECTION_SERVICE ? "service" : "group of Sentinels";
+    if (meant != NULL) {
+        draft_lost(d, "%s: unknown %s '%.*s'; did you mean '%s'?", where, what, (int)name.n, name.p,
+                   meant);
+    } else if (kind == SECTION_SERVICE) {
+        draft_lost(d, "%s: unknown service '%.*s'; name it with --master or in a file", where,
+                   (int)name.n, name.p);
+    } else {
+        draft_lost(d, "%s: unknown group of Sentinels '%.*s'; add [sentinel %.*s] to a file", where,
+                   (int)name.n, name.p, (int)name.n, name.p);
+    }
+    return NULL;
+}
+
 /* "a, b" */
 static void list_services(const struct draft *d, struct buf *out)
 {
-    for (size_t i = DRAFT_SERVICES; i < d->count; i++) {
-        buf_printf(out, "%s%s", i == DRAFT_SERVICES ? "" : ", ", d->sections[i].name);
+    for (size_t i = draft_first_service(d); i < d->count; i++) {
+        buf_printf(out, "%s%s", i == draft_first_service(d) ? "" : ", ", d->sections[i].name);
     }
 }
 
 struct draft_section *draft_one_service(struct draft *d, const char *where)
 {
-    if (d->count == DRAFT_SERVICES + 1) {
-        return &d->sections[DRAFT_SERVICES];
+    if (draft_service_count(d) == 1) {
+        return &d->sections[draft_first_service(d)];
     }
     struct buf names = {0};
     list_services(d, &names);
     draft_lost(d,
                "%s: it means the one service, and there are %zu (%.*s); write it in their "
                "sections, or as --set service.NAME.KEY=VALUE",
-               where, d->count - DRAFT_SERVICES, (int)buf_len(&names), buf_head(&names));
+               where, draft_service_count(d), (int)buf_len(&names), buf_head(&names));
     buf_release(&names);
     return NULL;
 }
@@ -131,7 +194,7 @@ static void name_one_of_many(struct draft *d, const struct config_origin *from)
     if (from->level == LEVEL_PLATFORM) {
         config_report_add(d->report, CONFIG_NOTICE,
                           "%s: ignored, because the file names %zu services itself", from->where,
-                          d->count - DRAFT_SERVICES);
+                          draft_service_count(d));
     } else {
         (void)draft_one_service(d, from->where); /* for its error */
     }
@@ -139,16 +202,16 @@ static void name_one_of_many(struct draft *d, const struct config_origin *from)
 
 void draft_settle_services(struct draft *d, struct slice name, const struct config_origin *from)
 {
-    const char *problem = name.p == NULL ? NULL : config_service_name_problem(name);
+    const char *problem = name.p == NULL ? NULL : config_name_problem(SECTION_SERVICE, name);
     if (problem != NULL) {
         draft_lost(d, "%s: bad name of a service: %s", from->where, problem);
     }
     bool named = name.p != NULL && problem == NULL;
-    if (d->count == DRAFT_SERVICES) {
-        (void)draft_add_service(d, named ? name : slice_str("mymaster"),
-                                named ? from->where : "default"); /* the first: there is room */
-    } else if (named && d->count == DRAFT_SERVICES + 1) {
-        name_section(&d->sections[DRAFT_SERVICES], name);
+    if (draft_service_count(d) == 0) {
+        (void)draft_add(d, SECTION_SERVICE, named ? name : slice_str("mymaster"),
+                        named ? from->where : "default"); /* the first: there is room */
+    } else if (named && draft_service_count(d) == 1) {
+        name_section(&d->sections[draft_first_service(d)], name);
     } else if (named) {
         name_one_of_many(d, from);
     }

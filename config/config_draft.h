@@ -30,7 +30,7 @@ struct config_setting {
 
 struct draft_section {
     enum config_section kind;
-    char *name;  /* of a service, else "" */
+    char *name;  /* of a service or a group of Sentinels, else "" */
     char *label; /* "proxy", "service mymaster" */
     char *where; /* of its head; NULL: it has none */
     struct config_setting *v;
@@ -38,12 +38,12 @@ struct draft_section {
 };
 
 #define DRAFT_PROXY    0
-#define DRAFT_SENTINEL 1
-#define DRAFT_SERVICES 2 /* the first service */
+#define DRAFT_SENTINEL 1 /* the plain group; named ones follow, then the services */
 
 struct draft {
-    struct draft_section sections[DRAFT_SERVICES + CONFIG_SERVICES_MAX];
+    struct draft_section sections[DRAFT_SENTINEL + CONFIG_GROUPS_MAX + CONFIG_SERVICES_MAX];
     size_t count;
+    size_t group_count; /* the plain one included */
     struct config_report *report;
     /* Something was not understood, so that what seems missing may only be mistyped. */
     bool unsure;
@@ -59,12 +59,21 @@ void draft_init(struct draft *d, struct config_report *report);
 /* Overwrites all text. */
 void draft_free(struct draft *d);
 
-/* NULL when there is none. name is "" but for services. */
+/* Index of the first service. */
+size_t draft_first_service(const struct draft *d);
+size_t draft_service_count(const struct draft *d);
+/* NULL when there is none. name is "" for [proxy] and the plain [sentinel]. */
 struct draft_section *draft_find(struct draft *d, enum config_section kind, struct slice name);
-/* Adds a service without settings. NULL, and an error, when there are too many. */
-struct draft_section *draft_add_service(struct draft *d, struct slice name, const char *where);
-/* NULL when name can be a service's, else what is wrong. */
-const char *config_service_name_problem(struct slice name);
+/* Adds a group of Sentinels or a service without settings, which may move the sections behind it.
+ * NULL, and an error, when there are too many. */
+struct draft_section *draft_add(struct draft *d, enum config_section kind, struct slice name,
+                                const char *where);
+/* NULL when name can be that of a section of this kind, else what is wrong. */
+const char *config_name_problem(enum config_section kind, struct slice name);
+/* The section of a name that a setting at `where` speaks of; NULL, and an error with a suggestion,
+ * when there is none. */
+struct draft_section *draft_named(struct draft *d, enum config_section kind, struct slice name,
+                                  const char *where);
 /* The service that flags and variables without a section mean. NULL, and an error that begins with
  * where, when there are several. */
 struct draft_section *draft_one_service(struct draft *d, const char *where);

@@ -45,7 +45,7 @@ static const struct config_key *key_of_env(struct slice name)
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         char known[ENV_NAME];
         env_name_of(&config_keys[i], known);
-        if (slice_eq(name, slice_str(known))) {
+        if ((config_keys[i].flags & KEY_NO_ENV) == 0 && slice_eq(name, slice_str(known))) {
             return &config_keys[i];
         }
     }
@@ -115,18 +115,21 @@ static void unknown_variable(struct draft *d, const char *name)
 {
     char names[CONFIG_KEY_COUNT][ENV_NAME];
     const char *candidates[CONFIG_KEY_COUNT];
+    size_t count = 0;
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
-        env_name_of(&config_keys[i], names[i]);
-        candidates[i] = names[i] + strlen(PREFIX);
+        if ((config_keys[i].flags & KEY_NO_ENV) == 0) {
+            env_name_of(&config_keys[i], names[count]);
+            candidates[count] = names[count] + strlen(PREFIX);
+            count++;
+        }
     }
     const char *flag = flag_of_env(slice_str(name));
     const char *meant = NULL; /* the same key of another section, or one that looks like it */
-    for (size_t i = 0; i < CONFIG_KEY_COUNT && meant == NULL; i++) {
+    for (size_t i = 0; i < count && meant == NULL; i++) {
         meant = slice_eq(bare(slice_str(names[i])), bare(slice_str(name))) ? names[i] : NULL;
     }
     if (meant == NULL) {
-        const char *rest =
-            config_suggest(slice_str(name + strlen(PREFIX)), candidates, CONFIG_KEY_COUNT);
+        const char *rest = config_suggest(slice_str(name + strlen(PREFIX)), candidates, count);
         meant = rest == NULL ? NULL : rest - strlen(PREFIX);
     }
     if (flag != NULL) {

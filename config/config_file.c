@@ -74,15 +74,16 @@ static void unknown_section(struct config_file *f, struct slice text, struct sli
     }
 }
 
-static void open_service(struct config_file *f, struct slice name, const char *where)
+static void open_named(struct config_file *f, enum config_section kind, struct slice name,
+                       const char *where)
 {
-    const char *problem = config_service_name_problem(name);
+    const char *problem = config_name_problem(kind, name);
     if (problem != NULL) {
-        draft_lost(f->draft, "%s: bad name in [service%s%.*s]: %s", where, name.n > 0 ? " " : "",
-                   (int)name.n, name.p, problem);
+        draft_lost(f->draft, "%s: bad name in [%s%s%.*s]: %s", where, config_section_word(kind),
+                   name.n > 0 ? " " : "", (int)name.n, name.p, problem);
         return;
     }
-    f->section = draft_add_service(f->draft, name, where);
+    f->section = draft_add(f->draft, kind, name, where);
 }
 
 /* The kind that a section's first word says; SECTION_KINDS: none. */
@@ -111,14 +112,14 @@ static void open_section(struct config_file *f, struct slice text)
         unknown_section(f, text, word, name);
         return;
     }
-    if (kind != SECTION_SERVICE && name.n > 0) {
+    if (kind == SECTION_PROXY && name.n > 0) {
         draft_lost(f->draft, "%s: unknown section [%.*s]; there is one [%.*s], without a name",
                    where, (int)text.n, text.p, (int)word.n, word.p);
         return;
     }
     struct draft_section *known = draft_find(f->draft, (enum config_section)kind, name);
     if (known == NULL) {
-        open_service(f, name, where);
+        open_named(f, (enum config_section)kind, name, where);
         return;
     }
     f->section = known;

@@ -53,8 +53,11 @@ static void put_flags(struct buf *out)
 
 static void put_keys(enum config_section section, struct buf *out)
 {
-    buf_printf(out, "\n[%s%s]\n", config_section_word(section),
-               section == SECTION_SERVICE ? " NAME" : "");
+    buf_printf(out, "\n[%s%s]%s\n", config_section_word(section),
+               section == SECTION_SERVICE ? " NAME" : "",
+               section == SECTION_SENTINEL
+                   ? ", and [sentinel NAME] for services that say sentinel = NAME"
+                   : "");
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         const struct config_key *key = &config_keys[i];
         struct buf text = {0};

@@ -20,7 +20,8 @@ enum config_type {
     TYPE_SECRET_FILE,
 };
 
-#define KEY_AUTO 1u
+#define KEY_AUTO   1u
+#define KEY_NO_ENV 2u /* no variable sets it */
 
 /* A row of config_keys.def. */
 struct config_key {

@@ -24,7 +24,7 @@ struct section_origin {
     struct key_origin keys[CONFIG_KEY_COUNT];
 };
 
-/* [proxy], [sentinel] and the services in their order. */
+/* [proxy], the groups of Sentinels and the services, in the order of the draft. */
 struct config_origins {
     struct section_origin *v;
     size_t count;
@@ -45,7 +45,8 @@ char *config_secret_read(const char *path, const char *where, struct config_repo
 /* The configuration that the draft describes; reads the secret files. Refused values have their
  * defaults. Never NULL. */
 struct config *config_build(const struct draft *d);
-/* What must hold between the values; lowers max-clients to the limit of descriptors. */
-void config_check(struct config *config, const struct config_input *in, const struct draft *d);
+/* What must hold between the values; finds the groups that services name, and lowers max-clients to
+ * the limit of descriptors. */
+void config_check(struct config *config, const struct config_input *in, struct draft *d);
 
 #endif

@@ -58,12 +58,12 @@ static void connect_now(struct wheel_timer *timer);
 
 static const struct config_sentinel *config_of(const struct sentinel *s)
 {
-    return &s->group->config->sentinel;
+    return s->group->config;
 }
 
 static const char *service_name(const struct sentinel *s, size_t service)
 {
-    return s->group->config->services[service].name;
+    return s->group->services[service];
 }
 
 /* Copies text to known unless it is the same; true if it is news. */
@@ -123,7 +123,7 @@ static void lose(struct sentinel *s, const char *why)
     wire_close(&s->wire);
     s->state = SENTINEL_DOWN;
     s->pending_first = s->pending_count = 0;
-    memset(s->desks, 0, s->group->config->service_count * sizeof *s->desks);
+    memset(s->desks, 0, s->group->service_count * sizeof *s->desks);
     loop_arm(s->group->loop, &s->timer, backoff_next(&s->backoff), connect_now);
     s->group->events->changed(s->group->owner, s);
 }
@@ -198,10 +198,10 @@ static void on_opened(void *owner)
     }
     push(s, ASK_ID, 0);
     emit_words(&s->wire.out, "SENTINEL", "MYID", NULL);
-    for (size_t i = 0; i < s->group->config->service_count; i++) {
+    for (size_t i = 0; i < s->group->service_count; i++) {
         sentinel_ask(s, i);
     }
-    for (size_t i = 0; i < s->group->config->service_count; i++) {
+    for (size_t i = 0; i < s->group->service_count; i++) {
         sentinel_ask_lists(s, i);
     }
     sentinel_flush(s);
@@ -375,7 +375,7 @@ struct sentinel *sentinel_new(const struct sentinel_group *group, const struct s
     }
     char text[ADDR_TEXT_MAX];
     (void)snprintf(s->name, sizeof s->name, "%s", addr_text(&numeric, text)); /* it fits */
-    s->desks = xcalloc(group->config->service_count, sizeof *s->desks);
+    s->desks = xcalloc(group->service_count, sizeof *s->desks);
     connect_now(&s->timer);
     sentinel_sub_init(&s->sub, s, group, &s->at, s->name);
     return s;

@@ -10,7 +10,7 @@
 
 struct sentinel;
 
-/* What it says of one service. */
+/* What it says of one service. Services are numbered as in its group. */
 struct sentinel_view {
     uint64_t asked_ms, answered_ms; /* 0: no answer over this connection yet */
     bool opinion;                   /* primary and master are set */
@@ -34,10 +34,12 @@ struct sentinel_events {
     void (*subscribed)(void *owner, struct sentinel *s);
 };
 
-/* What all Sentinels share. */
+/* What all Sentinels of one group share. */
 struct sentinel_group {
     struct loop *loop;
-    const struct config *config;
+    const struct config_sentinel *config;
+    const char *const *services; /* the names of those that it is asked about */
+    size_t service_count;
     const struct sentinel_events *events;
     void *owner;
 };

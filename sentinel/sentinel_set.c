@@ -108,7 +108,7 @@ void sentinel_set_free(struct sentinel_set **set)
 
 static void add_configured(struct sentinel_set *set)
 {
-    const struct config_addrs *configured = &set->group->config->sentinel.address;
+    const struct config_addrs *configured = &set->group->config->address;
     bool resolved = true;
     for (size_t i = 0; i < configured->count; i++) {
         struct sockaddr_any at[RESOLVE_MAX];
@@ -172,7 +172,7 @@ struct sentinel *sentinel_set_at(const struct sentinel_set *set, size_t i)
 
 size_t sentinel_set_pending(const struct sentinel_set *set)
 {
-    const struct config_addrs *configured = &set->group->config->sentinel.address;
+    const struct config_addrs *configured = &set->group->config->address;
     size_t pending = 0;
     for (size_t i = 0; i < configured->count; i++) {
         pending += names_pending(set->names, &configured->v[i]) ? 1 : 0;

@@ -1,5 +1,5 @@
-/* All known Sentinels: every address of every configured name, for ever, and those that other
- * Sentinels tell of, as long as they live or are told of; SENTINELS_MAX in all. */
+/* All known Sentinels of a group: every address of every configured name, for ever, and those that
+ * other Sentinels tell of, as long as they live or are told of; SENTINELS_MAX in all. */
 #ifndef VEDETTE_SENTINEL_SENTINEL_SET_H
 #define VEDETTE_SENTINEL_SENTINEL_SET_H
 

@@ -165,7 +165,7 @@ static void connect_now(struct wheel_timer *timer)
 {
     static const struct wire_events events = {on_opened, on_reply, on_lost};
     struct sentinel_sub *sub = CONTAINER_OF(timer, struct sentinel_sub, timer);
-    const struct config_sentinel *config = &sub->group->config->sentinel;
+    const struct config_sentinel *config = sub->group->config;
     sub->level = SUB_ALL;
     wire_open(&sub->wire, sub->group->loop, sub->at, config->connect_timeout_ms, &events, sub);
     sub->auth_pending = wire_put_auth(&sub->wire, config->user, config->password);

@@ -47,7 +47,9 @@ static void refresh(struct watcher *w, uint64_t now_ms)
     if (w->names_changed || now_ms - w->refreshed_ms >= REFRESH_MS) {
         w->names_changed = false;
         w->refreshed_ms = now_ms;
-        sentinel_set_refresh(w->sentinels);
+        for (size_t i = 0; i < w->group_count; i++) {
+            group_refresh(&w->groups[i]);
+        }
     }
 }
 
@@ -62,7 +64,7 @@ static void on_soon(struct wheel_timer *timer)
     decide_all(w);
 }
 
-static void decide_soon(struct watcher *w)
+void watcher_decide_soon(struct watcher *w)
 {
     loop_arm(w->loop, &w->soon, 0, on_soon);
 }
@@ -71,13 +73,12 @@ static void on_tick(struct wheel_timer *timer);
 
 void watcher_schedule(struct watcher *w)
 {
-    uint64_t delay = w->config->sentinel.poll_interval_ms;
+    uint64_t delay = TICK_MAX_MS;
     for (size_t i = 0; i < w->service_count; i++) {
-        if (w->services[i].fast && w->config->sentinel.poll_interval_fast_ms < delay) {
-            delay = w->config->sentinel.poll_interval_fast_ms;
-        }
+        uint64_t interval = service_interval(&w->services[i]);
+        delay = interval < delay ? interval : delay;
     }
-    loop_arm(w->loop, &w->tick, delay < TICK_MAX_MS ? delay : TICK_MAX_MS, on_tick);
+    loop_arm(w->loop, &w->tick, delay, on_tick);
 }
 
 static void on_tick(struct wheel_timer *timer)
@@ -90,8 +91,8 @@ static void on_tick(struct wheel_timer *timer)
     for (size_t i = 0; i < w->service_count; i++) {
         service_tick(&w->services[i], now);
     }
-    for (size_t i = 0; i < sentinel_set_count(w->sentinels); i++) {
-        sentinel_flush(sentinel_set_at(w->sentinels, i));
+    for (size_t i = 0; i < w->group_count; i++) {
+        group_flush(&w->groups[i]);
     }
 }
 
@@ -99,62 +100,27 @@ static void on_names(void *owner)
 {
     struct watcher *w = watcher_of(owner);
     w->names_changed = true; /* one may stand for a Sentinel */
-    decide_soon(w);
+    watcher_decide_soon(w);
 }
 
-static void on_sentinel_changed(void *owner, struct sentinel *s)
+/* Only those that a service has chosen: of the others nobody wants to know anything. */
+static void start_groups(struct watcher *w)
 {
-    (void)s;
-    decide_soon(watcher_of(owner));
-}
-
-static void on_answered(void *owner, struct sentinel *s, size_t service)
-{
-    (void)s;
-    service_decide(&watcher_of(owner)->services[service]);
-}
-
-static void on_listed(void *owner, size_t service, enum sentinel_list list,
-                      const struct sentinel_peer *peers, size_t count)
-{
-    struct watcher *w = watcher_of(owner);
-    switch (list) {
-    case SENTINEL_LIST_SENTINELS: sentinel_set_learn(w->sentinels, peers, count); return;
-    case SENTINEL_LIST_REPLICAS:
-        service_listed_replicas(&w->services[service], peers, count);
-        return;
-    }
-}
-
-static void on_event(void *owner, const struct event *event)
-{
-    struct watcher *w = watcher_of(owner);
-    for (size_t i = 0; i < w->service_count; i++) {
-        if (slice_eq(event->service, slice_str(w->services[i].config->name))) {
-            service_event(&w->services[i], event);
+    w->groups = xcalloc(w->config->group_count, sizeof *w->groups);
+    for (size_t group = 0; group < w->config->group_count; group++) {
+        bool chosen = false;
+        for (size_t i = 0; i < w->service_count; i++) {
+            chosen = chosen || w->config->services[i].group == group;
+        }
+        if (chosen) {
+            group_init(&w->groups[w->group_count++], w, group);
         }
     }
-}
-
-static void on_subscribed(void *owner, struct sentinel *s)
-{
-    struct watcher *w = watcher_of(owner);
-    for (size_t i = 0; i < w->service_count; i++) {
-        sentinel_ask(s, i);
-    }
-    sentinel_flush(s);
 }
 
 struct watcher *watcher_start(struct loop *loop, const struct config *config,
                               void (*publish)(void *owner, struct topology *topology), void *owner)
 {
-    static const struct sentinel_events events = {
-        .changed = on_sentinel_changed,
-        .answered = on_answered,
-        .listed = on_listed,
-        .event = on_event,
-        .subscribed = on_subscribed,
-    };
     struct watcher *w = xcalloc(1, sizeof *w);
     w->magic = WATCHER_MAGIC;
     w->loop = loop;
@@ -162,15 +128,11 @@ struct watcher *watcher_start(struct loop *loop, const struct config *config,
     w->publish = publish;
     w->owner = owner;
     w->names = names_new(loop, on_names, w);
-    w->group = (struct sentinel_group){loop, config, &events, w};
-    w->sentinels = sentinel_set_new(&w->group, w->names);
     w->service_count = config->service_count;
     w->services = xcalloc(w->service_count, sizeof *w->services);
-    for (size_t i = 0; i < w->service_count; i++) {
-        service_init(&w->services[i], w, i);
-    }
+    start_groups(w);
     loop_arm(loop, &w->tick, 0, on_tick);
-    decide_soon(w);
+    watcher_decide_soon(w);
     return w;
 }
 
@@ -181,7 +143,7 @@ void watcher_hint(struct watcher *w, size_t service, uint64_t generation, enum h
     struct judge *judge = &w->services[service].judge;
     if (generation == judge->generation && generation > 0) {
         judge_hint(judge, hint, clock_ms());
-        decide_soon(w);
+        watcher_decide_soon(w);
     }
 }
 
@@ -192,11 +154,14 @@ void watcher_stop(struct watcher **w)
     *w = NULL;
     loop_disarm(left->loop, &left->tick);
     loop_disarm(left->loop, &left->soon);
-    sentinel_set_free(&left->sentinels);
+    for (size_t i = 0; i < left->group_count; i++) {
+        group_close(&left->groups[i]);
+    }
     for (size_t i = 0; i < left->service_count; i++) {
         service_close(&left->services[i]);
     }
     names_free(&left->names);
+    free(left->groups);
     free(left->services);
     left->magic = 0;
     free(left);

@@ -75,7 +75,7 @@ void service_log_change(struct service *s, const struct judge_advice *a)
 
 void service_log_acquaintance(struct service *s)
 {
-    const struct sentinel_set *set = s->watcher->sentinels;
+    const struct sentinel_set *set = s->group->sentinels;
     uint64_t now = clock_ms();
     size_t reached = 0, strangers = 0, opinions = 0;
     for (size_t i = 0; i < sentinel_set_count(set); i++) {

@@ -1,5 +1,5 @@
-/* The parts of the watcher: its life and its clock (watcher.c), one service (watcher_service.c),
- * and what the log is told (watcher_log.c). */
+/* The parts of the watcher: its life and its clock (watcher.c), a group of Sentinels
+ * (watcher_group.c), one service (watcher_service.c), and what the log is told (watcher_log.c). */
 #ifndef VEDETTE_SENTINEL_WATCHER_PARTS_H
 #define VEDETTE_SENTINEL_WATCHER_PARTS_H
 
@@ -25,9 +25,21 @@ struct replica {
     uint64_t listed_ms;
 };
 
+/* The Sentinels that know the same services. */
+struct watch_group {
+    uint32_t magic;
+    struct watcher *watcher;
+    struct sentinel_group group;
+    struct sentinel_set *sentinels;
+    struct service *service[CONFIG_SERVICES_MAX]; /* those that chose it */
+    const char *name[CONFIG_SERVICES_MAX];
+    size_t service_count;
+};
+
 struct service {
     struct watcher *watcher;
-    size_t index;
+    struct watch_group *group;
+    size_t index; /* in its group */
     const struct config_service *config;
     struct judge judge;
     struct probe_group probes;
@@ -50,8 +62,8 @@ struct watcher {
     void (*publish)(void *owner, struct topology *topology);
     void *owner;
     struct names *names;
-    struct sentinel_group group;
-    struct sentinel_set *sentinels;
+    struct watch_group *groups; /* those that a service has chosen */
+    size_t group_count;
     struct wheel_timer tick;
     struct wheel_timer soon; /* decides outside of a caller's call */
     uint64_t serial;
@@ -65,11 +77,25 @@ struct watcher {
 void watcher_publish(struct watcher *w);
 /* Sets the next tick by how closely the services are watched. */
 void watcher_schedule(struct watcher *w);
+/* Decides on all services in the next turn. */
+void watcher_decide_soon(struct watcher *w);
 
-void service_init(struct service *s, struct watcher *w, size_t index);
+/* Takes in the services that chose it; nothing is connected before the first group_refresh. */
+void group_init(struct watch_group *g, struct watcher *w, size_t config_group);
+void group_close(struct watch_group *g);
+/* Brings its Sentinels in line with what their names resolve to. */
+void group_refresh(struct watch_group *g);
+/* Sends what was asked. */
+void group_flush(struct watch_group *g);
+
+/* index: that in its group. */
+void service_init(struct service *s, struct watch_group *g, size_t index,
+                  const struct config_service *config);
 void service_close(struct service *s);
 /* Decides on what is known now, publishes what changed, and looks where the judge wants to. */
 void service_decide(struct service *s);
+/* How often its Sentinels are asked at present, in milliseconds. */
+uint64_t service_interval(const struct service *s);
 /* Asks all Sentinels about the service now. */
 void service_ask(struct service *s);
 /* What is due by now: questions to Sentinels, and a decision. */

@@ -50,18 +50,25 @@ static void on_told(void *owner, struct probe *p)
     service_decide(s);
 }
 
-void service_init(struct service *s, struct watcher *w, size_t index)
+static const struct config_sentinel *polling_of(const struct service *s)
 {
-    s->watcher = w;
+    return s->group->group.config;
+}
+
+void service_init(struct service *s, struct watch_group *g, size_t index,
+                  const struct config_service *config)
+{
+    s->watcher = g->watcher;
+    s->group = g;
     s->index = index;
-    s->config = &w->config->services[index];
+    s->config = config;
     struct judge_rules rules = {.hold_on_failover = s->config->hold_on_failover,
                                 .follow_role = s->config->follow_role,
-                                .min_agree = w->config->sentinel.min_agree};
+                                .min_agree = polling_of(s)->min_agree};
     judge_init(&s->judge, &rules);
     s->judge.since_ms = clock_ms();
-    s->probes =
-        (struct probe_group){.loop = w->loop, .service = s->config, .told = on_told, .owner = s};
+    s->probes = (struct probe_group){
+        .loop = s->watcher->loop, .service = s->config, .told = on_told, .owner = s};
     s->fast = true;
     s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
                                                                    : HOLD_TIMEOUT_MIN_MS;
@@ -78,7 +85,7 @@ void service_close(struct service *s)
 
 static void ask_views(struct service *s)
 {
-    const struct sentinel_set *set = s->watcher->sentinels;
+    const struct sentinel_set *set = s->group->sentinels;
     s->asked_ms = clock_ms();
     for (size_t i = 0; i < sentinel_set_count(set); i++) {
         sentinel_ask(sentinel_set_at(set, i), s->index);
@@ -87,7 +94,7 @@ static void ask_views(struct service *s)
 
 static void ask_lists(struct service *s, uint64_t now_ms)
 {
-    const struct sentinel_set *set = s->watcher->sentinels;
+    const struct sentinel_set *set = s->group->sentinels;
     s->lists_wanted = false;
     s->listed_ms = now_ms;
     for (size_t i = 0; i < sentinel_set_count(set); i++) {
@@ -97,18 +104,20 @@ static void ask_lists(struct service *s, uint64_t now_ms)
 
 void service_ask(struct service *s)
 {
-    const struct sentinel_set *set = s->watcher->sentinels;
     ask_views(s);
-    for (size_t i = 0; i < sentinel_set_count(set); i++) {
-        sentinel_flush(sentinel_set_at(set, i));
-    }
+    group_flush(s->group);
+}
+
+uint64_t service_interval(const struct service *s)
+{
+    const struct config_sentinel *config = polling_of(s);
+    bool fast = s->fast && config->poll_interval_fast_ms < config->poll_interval_ms;
+    return fast ? config->poll_interval_fast_ms : config->poll_interval_ms;
 }
 
 void service_tick(struct service *s, uint64_t now_ms)
 {
-    const struct config_sentinel *config = &s->watcher->config->sentinel;
-    uint64_t interval = s->fast ? config->poll_interval_fast_ms : config->poll_interval_ms;
-    if (now_ms - s->asked_ms + TICK_SLACK_MS >= interval) {
+    if (now_ms - s->asked_ms + TICK_SLACK_MS >= service_interval(s)) {
         ask_views(s);
         service_log_acquaintance(s);
         service_decide(s);
@@ -122,7 +131,7 @@ void service_tick(struct service *s, uint64_t now_ms)
 
 static void gather_views(struct service *s, struct evidence *e)
 {
-    const struct sentinel_set *set = s->watcher->sentinels;
+    const struct sentinel_set *set = s->group->sentinels;
     e->facts.known = sentinel_set_known(set);
     for (size_t i = 0; i < sentinel_set_count(set); i++) {
         const struct sentinel *from = sentinel_set_at(set, i);
@@ -176,7 +185,7 @@ static void gather_nodes(struct service *s, struct evidence *e)
 static void gather(struct service *s, struct evidence *e)
 {
     e->facts = (struct judge_facts){.now_ms = clock_ms(),
-                                    .pending = sentinel_set_pending(s->watcher->sentinels)};
+                                    .pending = sentinel_set_pending(s->group->sentinels)};
     gather_views(s, e);
     gather_nodes(s, e);
 }
@@ -206,7 +215,7 @@ static struct probe *probe_of(struct service *s, const struct sockaddr_any *at)
 
 static void probe_as_wanted(struct service *s, const struct judge_advice *advice)
 {
-    const struct config_sentinel *config = &s->watcher->config->sentinel;
+    const struct config_sentinel *config = polling_of(s);
     uint64_t fast = config->poll_interval_fast_ms;
     fast = fast < PROBE_FAST_MS ? fast : PROBE_FAST_MS;
     for (size_t i = s->probe_count; i-- > 0;) {
@@ -225,7 +234,7 @@ static void probe_as_wanted(struct service *s, const struct judge_advice *advice
 /* Waiting goes on a little longer than Sentinel may take. True if that changed. */
 static bool update_hold_timeout(struct service *s)
 {
-    const struct sentinel_set *set = s->watcher->sentinels;
+    const struct sentinel_set *set = s->group->sentinels;
     uint64_t down_after = 0;
     if (s->config->hold_timeout_ms != CONFIG_AUTO) {
         return false;

@@ -36,9 +36,9 @@ static void test_flags_alone(void **state)
                                                   "--set", "service.cache.hold-timeout=5s"}};
     struct loaded l = load_good(&c);
     (void)state;
-    assert_int_equal(l.config->sentinel.address.count, 2);
-    assert_int_equal(l.config->sentinel.address.v[0].port, 26380);
-    assert_string_equal(l.config->sentinel.address.v[1].host, "s2");
+    assert_int_equal(l.config->groups[0].address.count, 2);
+    assert_int_equal(l.config->groups[0].address.v[0].port, 26380);
+    assert_string_equal(l.config->groups[0].address.v[1].host, "s2");
     assert_string_equal(l.config->services[0].name, "cache");
     assert_int_equal(l.config->services[0].listen.port, 7000);
     assert_int_equal(l.config->services[0].hold_timeout_ms, 5000);
@@ -125,8 +125,14 @@ static void test_set_mistakes(void **state)
         {.args = {"--sentinel=s1", "--set", "porxy.workers=2"},
          .said = "E --set porxy.workers: unknown section 'porxy'; did you mean 'proxy'?\n"},
         {.args = {"--sentinel=s1", "--set", "redis.workers=2"},
-         .said = "E --set redis.workers: unknown section 'redis'; there are proxy, sentinel and "
-                 "service.NAME\n"},
+         .said = "E --set redis.workers: unknown section 'redis'; there are proxy, sentinel, "
+                 "sentinel.NAME and service.NAME\n"},
+        {.args = {"--sentinel=s1", "--set", "sentinel.west.min-agree=1"},
+         .said = "E --set sentinel.west.min-agree: unknown group of Sentinels 'west'; add "
+                 "[sentinel west] to a file\n"},
+        {.args = {"--sentinel=s1", "--set", "sentinel..min-agree=1"},
+         .said = "E --set sentinel..min-agree: unknown group of Sentinels ''; add [sentinel ] to a "
+                 "file\n"},
         {.args = {"--sentinel=s1", "--set", "service.listen=h:1"},
          .said = "E --set service.listen: unknown section 'service'; did you mean "
                  "'service.NAME'?\n"},

@@ -13,10 +13,10 @@ static void test_names(void **state)
     assert_int_equal(l.config->services[0].listen.port, 7000);
     assert_false(l.config->services[0].hold_on_failover);
     assert_string_equal(l.config->services[0].password, " top ;secret");
-    assert_int_equal(l.config->sentinel.address.count, 3);
-    assert_string_equal(l.config->sentinel.address.v[1].host, "s2");
-    assert_int_equal(l.config->sentinel.address.v[1].port, 1);
-    assert_int_equal(l.config->sentinel.poll_interval_fast_ms, 50);
+    assert_int_equal(l.config->groups[0].address.count, 3);
+    assert_string_equal(l.config->groups[0].address.v[1].host, "s2");
+    assert_int_equal(l.config->groups[0].address.v[1].port, 1);
+    assert_int_equal(l.config->groups[0].poll_interval_fast_ms, 50);
     assert_int_equal(l.config->proxy.max_clients, 7);
     free_loaded(&l);
 }
@@ -115,19 +115,19 @@ static void test_platform(void **state)
         struct config_case c = {0};
         memcpy(c.env, cases[i].env, sizeof cases[i].env);
         struct loaded l = load_good(&c);
-        assert_int_equal(l.config->sentinel.address.count, 1);
-        assert_string_equal(l.config->sentinel.address.v[0].host, cases[i].host);
-        assert_int_equal(l.config->sentinel.address.v[0].port, cases[i].port);
+        assert_int_equal(l.config->groups[0].address.count, 1);
+        assert_string_equal(l.config->groups[0].address.v[0].host, cases[i].host);
+        assert_int_equal(l.config->groups[0].address.v[0].port, cases[i].port);
         assert_string_equal(l.config->services[0].name, cases[i].master);
         free_loaded(&l);
     }
     static const struct config_case list = {
         .env = {"REDIS_SENTINEL_HOST=s1,s2:7, s3", "REDIS_SENTINEL_PORT=1234"}};
     struct loaded l = load_good(&list);
-    assert_int_equal(l.config->sentinel.address.count, 3);
-    assert_int_equal(l.config->sentinel.address.v[1].port, 7);
-    assert_string_equal(l.config->sentinel.address.v[2].host, "s3");
-    assert_int_equal(l.config->sentinel.address.v[2].port, 1234);
+    assert_int_equal(l.config->groups[0].address.count, 3);
+    assert_int_equal(l.config->groups[0].address.v[1].port, 7);
+    assert_string_equal(l.config->groups[0].address.v[2].host, "s3");
+    assert_int_equal(l.config->groups[0].address.v[2].port, 1234);
     free_loaded(&l);
 }
 
@@ -163,15 +163,15 @@ static void test_precedence(void **state)
     struct loaded l = load_good(&c);
     (void)state;
     assert_int_equal(l.config->proxy.workers, 2);
-    assert_int_equal(l.config->sentinel.address.count, 2);
+    assert_int_equal(l.config->groups[0].address.count, 2);
     assert_string_equal(l.config->services[0].name, "a");
     free_loaded(&l);
 
     c.env[0] = "REDIS_SENTINEL_HOST=p1";
     c.env[1] = "REDIS_SENTINEL_MASTER=b";
     l = load_good(&c);
-    assert_int_equal(l.config->sentinel.address.count, 1);
-    assert_string_equal(l.config->sentinel.address.v[0].host, "p1");
+    assert_int_equal(l.config->groups[0].address.count, 1);
+    assert_string_equal(l.config->groups[0].address.v[0].host, "p1");
     assert_string_equal(l.config->services[0].name, "b");
     free_loaded(&l);
 
@@ -179,8 +179,8 @@ static void test_precedence(void **state)
     c.env[3] = "VEDETTE_PROXY_WORKERS=3";
     c.env[4] = "VEDETTE_PASSWORD=envpw";
     l = load_good(&c);
-    assert_int_equal(l.config->sentinel.address.count, 3);
-    assert_string_equal(l.config->sentinel.address.v[0].host, "e1");
+    assert_int_equal(l.config->groups[0].address.count, 3);
+    assert_string_equal(l.config->groups[0].address.v[0].host, "e1");
     assert_int_equal(l.config->proxy.workers, 3);
     assert_string_equal(l.config->services[0].password, "envpw");
     assert_string_equal(l.config->services[0].user, "bob");
@@ -189,8 +189,8 @@ static void test_precedence(void **state)
     static const char *const args[] = {"--sentinel=g1", "--set=proxy.workers=4", "--master=c"};
     memcpy(c.args, args, sizeof args);
     l = load_good(&c);
-    assert_int_equal(l.config->sentinel.address.count, 1);
-    assert_string_equal(l.config->sentinel.address.v[0].host, "g1");
+    assert_int_equal(l.config->groups[0].address.count, 1);
+    assert_string_equal(l.config->groups[0].address.v[0].host, "g1");
     assert_int_equal(l.config->proxy.workers, 4);
     assert_string_equal(l.config->services[0].name, "c");
     free_loaded(&l);

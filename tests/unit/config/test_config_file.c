@@ -18,10 +18,10 @@ static void test_good_forms(void **state)
     }
     struct config_case c = {.file = files[4], .said = ""};
     struct loaded l = load_good(&c);
-    assert_string_equal(l.config->sentinel.address.v[0].host, "s1");
-    assert_int_equal(l.config->sentinel.address.v[0].port, 26379);
-    assert_string_equal(l.config->sentinel.user, "a;b");
-    assert_string_equal(l.config->sentinel.password, "a;b=c:d#e");
+    assert_string_equal(l.config->groups[0].address.v[0].host, "s1");
+    assert_int_equal(l.config->groups[0].address.v[0].port, 26379);
+    assert_string_equal(l.config->groups[0].user, "a;b");
+    assert_string_equal(l.config->groups[0].password, "a;b=c:d#e");
     free_loaded(&l);
 }
 
@@ -91,7 +91,7 @@ static void test_long_lines(void **state)
             continue;
         }
         struct loaded l = load_good(&c);
-        assert_int_equal(strlen(l.config->sentinel.password), pad);
+        assert_int_equal(strlen(l.config->groups[0].password), pad);
         free_loaded(&l);
     }
     (void)snprintf(text, sizeof text, SENTINEL_LINES "[service %0300d]\n", 1);
@@ -116,9 +116,11 @@ static void test_sections(void **state)
         {.file = SENTINEL_LINES "[]\n",
          .said = "E v.ini:3: unknown section []; there are [proxy], [sentinel] and [service "
                  "NAME]\n"},
-        {.file = SENTINEL_LINES "[sentinel two]\n",
-         .said = "E v.ini:3: unknown section [sentinel two]; there is one [sentinel], without a "
-                 "name\n"},
+        {.file = SENTINEL_LINES "[proxy two]\n",
+         .said = "E v.ini:3: unknown section [proxy two]; there is one [proxy], without a name\n"},
+        {.file = SENTINEL_LINES "[sentinel a b]\n",
+         .said = "E v.ini:3: bad name in [sentinel a b]: spaces, brackets, ';' and control "
+                 "characters can't be part of it\n"},
         {.file = SENTINEL_LINES "[service]\n",
          .said = "E v.ini:3: bad name in [service]: it is empty; write the name that Sentinel "
                  "monitors\n"},

@@ -9,6 +9,63 @@ static void print_text(const struct config *config, struct buf *out)
     buf_append(out, slice_of("", 1));
 }
 
+/* What test_print expects. */
+static const char printed[] = "[proxy]\n"
+                              "# default\n"
+                              "workers = auto\n"
+                              "# from VEDETTE_PROXY_LOG_LEVEL\n"
+                              "log-level = debug\n"
+                              "# default, lowered to the limit of file descriptors\n"
+                              "max-clients = 384\n"
+                              "# default\n"
+                              "drain-delay = 0\n"
+                              "# default\n"
+                              "drain-timeout = 20s\n"
+                              "# default\n"
+                              "protected-mode = yes\n"
+                              "\n"
+                              "[sentinel]\n"
+                              "# from v.ini:2\n"
+                              "address = s1:26379\n"
+                              "# from v.ini:3\n"
+                              "address = [::1]:7\n"
+                              "# from v.ini:4\n"
+                              "user = watcher\n"
+                              "# from v.ini:5\n"
+                              "password = ********\n"
+                              "# password-file is not set\n"
+                              "# default\n"
+                              "connect-timeout = 300ms\n"
+                              "# default\n"
+                              "poll-interval = 1s\n"
+                              "# default\n"
+                              "poll-interval-fast = 100ms\n"
+                              "# default\n"
+                              "min-agree = auto\n"
+                              "\n"
+                              "[service cache]\n"
+                              "# master is not set\n"
+                              "# sentinel is not set\n"
+                              "# from --listen\n"
+                              "listen = 127.0.0.1:7000\n"
+                              "# user is not set\n"
+                              "# password is not set\n"
+                              "# password-file is not set\n"
+                              "# from v.ini:7\n"
+                              "hold-timeout = 90s\n"
+                              "# default\n"
+                              "hold-on-failover = yes\n"
+                              "# default\n"
+                              "follow-role = yes\n"
+                              "# default\n"
+                              "hold-grace = 50ms\n"
+                              "# default\n"
+                              "stall-timeout = 250ms\n"
+                              "# default\n"
+                              "connect-timeout = 1s\n"
+                              "# from VEDETTE_RETAIN_MAX\n"
+                              "retain-max = 65537\n";
+
 static void test_print(void **state)
 {
     static const struct config_case c = {
@@ -24,59 +81,7 @@ static void test_print(void **state)
     struct buf out = {0};
     (void)state;
     print_text(l.config, &out);
-    assert_string_equal(buf_head(&out), "[proxy]\n"
-                                        "# default\n"
-                                        "workers = auto\n"
-                                        "# from VEDETTE_PROXY_LOG_LEVEL\n"
-                                        "log-level = debug\n"
-                                        "# default, lowered to the limit of file descriptors\n"
-                                        "max-clients = 384\n"
-                                        "# default\n"
-                                        "drain-delay = 0\n"
-                                        "# default\n"
-                                        "drain-timeout = 20s\n"
-                                        "# default\n"
-                                        "protected-mode = yes\n"
-                                        "\n"
-                                        "[sentinel]\n"
-                                        "# from v.ini:2\n"
-                                        "address = s1:26379\n"
-                                        "# from v.ini:3\n"
-                                        "address = [::1]:7\n"
-                                        "# from v.ini:4\n"
-                                        "user = watcher\n"
-                                        "# from v.ini:5\n"
-                                        "password = ********\n"
-                                        "# password-file is not set\n"
-                                        "# default\n"
-                                        "connect-timeout = 300ms\n"
-                                        "# default\n"
-                                        "poll-interval = 1s\n"
-                                        "# default\n"
-                                        "poll-interval-fast = 100ms\n"
-                                        "# default\n"
-                                        "min-agree = auto\n"
-                                        "\n"
-                                        "[service cache]\n"
-                                        "# from --listen\n"
-                                        "listen = 127.0.0.1:7000\n"
-                                        "# user is not set\n"
-                                        "# password is not set\n"
-                                        "# password-file is not set\n"
-                                        "# from v.ini:7\n"
-                                        "hold-timeout = 90s\n"
-                                        "# default\n"
-                                        "hold-on-failover = yes\n"
-                                        "# default\n"
-                                        "follow-role = yes\n"
-                                        "# default\n"
-                                        "hold-grace = 50ms\n"
-                                        "# default\n"
-                                        "stall-timeout = 250ms\n"
-                                        "# default\n"
-                                        "connect-timeout = 1s\n"
-                                        "# from VEDETTE_RETAIN_MAX\n"
-                                        "retain-max = 65537\n");
+    assert_string_equal(buf_head(&out), printed);
     buf_release(&out);
     free_loaded(&l);
 }
@@ -105,6 +110,8 @@ static void test_loads_again(void **state)
                                 "stall-timeout = 59999ms\n[service b]\nfollow-role = no\n"
                                 "hold-on-failover = no\nhold-timeout = 1h\npassword = x\n",
          .args = {"--set=proxy.workers=3", "--set=sentinel.min-agree=2"}},
+        {.file = "[service a]\nsentinel = two\n[sentinel two]\naddress = s2\nuser = u\n"
+                 "password-file = /proc/sys/kernel/ostype\n"},
         {.file = SENTINEL_LINES "[service a]\npassword-file = README.md\n",
          .env = {"VEDETTE_PASSWORD=x"}},
         {.file = SENTINEL_LINES "[service a]\npassword-file = examples/minimal.ini\n",

@@ -50,7 +50,7 @@ static void test_good_files(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         write_file(cases[i].bytes, strlen(cases[i].bytes));
         struct loaded l = load_good(&c);
-        assert_string_equal(l.config->sentinel.password, cases[i].secret);
+        assert_string_equal(l.config->groups[0].password, cases[i].secret);
         free_loaded(&l);
     }
 }
@@ -91,7 +91,7 @@ static void test_bad_files(void **state)
     char text[256];
     struct config_case c = secret_case(text, path);
     struct loaded l = load_good(&c);
-    assert_int_equal(strlen(l.config->sentinel.password), sizeof large - 1);
+    assert_int_equal(strlen(l.config->groups[0].password), sizeof large - 1);
     free_loaded(&l);
 }
 

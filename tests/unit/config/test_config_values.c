@@ -15,7 +15,7 @@ static void test_defaults(void **state)
     assert_int_equal(p->drain_delay_ms, 0);
     assert_int_equal(p->drain_timeout_ms, 20000);
     assert_true(p->protected_mode);
-    const struct config_sentinel *s = &l.config->sentinel;
+    const struct config_sentinel *s = &l.config->groups[0];
     assert_int_equal(s->address.count, 1);
     assert_null(s->user);
     assert_null(s->password);
@@ -196,11 +196,11 @@ static void test_addresses(void **state)
         .args = {"--sentinel", "[::1]", "--sentinel=s2.example:1", "--listen", "[::]:6380"}};
     struct loaded l = load_good(&good);
     (void)state;
-    assert_int_equal(l.config->sentinel.address.count, 2);
-    assert_string_equal(l.config->sentinel.address.v[0].host, "::1");
-    assert_int_equal(l.config->sentinel.address.v[0].port, 26379);
-    assert_string_equal(l.config->sentinel.address.v[1].host, "s2.example");
-    assert_int_equal(l.config->sentinel.address.v[1].port, 1);
+    assert_int_equal(l.config->groups[0].address.count, 2);
+    assert_string_equal(l.config->groups[0].address.v[0].host, "::1");
+    assert_int_equal(l.config->groups[0].address.v[0].port, 26379);
+    assert_string_equal(l.config->groups[0].address.v[1].host, "s2.example");
+    assert_int_equal(l.config->groups[0].address.v[1].port, 1);
     assert_string_equal(l.config->services[0].listen.host, "::");
     free_loaded(&l);
     check_cases(cases, ARRAY_LEN(cases));

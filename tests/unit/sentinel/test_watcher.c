@@ -15,6 +15,7 @@ struct stage {
     struct fake node[NODES];
     struct addr address[SENTINELS];
     struct config_service service;
+    struct config_sentinel group;
     struct config config;
     struct watcher *watcher;
     struct topology *topology; /* the last one published */
@@ -127,10 +128,12 @@ static void stage_set(struct stage *s)
         .name = name, .hold_on_failover = true, .follow_role = true, .connect_timeout_ms = 300};
     s->config.services = &s->service;
     s->config.service_count = 1;
-    s->config.sentinel = (struct config_sentinel){.address = {s->address, SENTINELS},
-                                                  .connect_timeout_ms = 200,
-                                                  .poll_interval_ms = 1000,
-                                                  .poll_interval_fast_ms = 50};
+    s->group = (struct config_sentinel){.address = {s->address, SENTINELS},
+                                        .connect_timeout_ms = 200,
+                                        .poll_interval_ms = 1000,
+                                        .poll_interval_fast_ms = 50};
+    s->config.groups = &s->group;
+    s->config.group_count = 1;
 }
 
 static void stage_start(struct stage *s)
@@ -217,7 +220,7 @@ static void a_switch_is_published_as_soon_as_a_majority_tells_it(void **state)
     (void)state;
     struct stage s;
     stage_set(&s);
-    s.config.sentinel.poll_interval_fast_ms = 1000;
+    s.group.poll_interval_fast_ms = 1000;
     stage_start(&s);
     assert_true(run_until(&s, all_subscribed, PATIENCE));
     s.node[1].role = "master";
@@ -257,7 +260,7 @@ static void a_limited_acl_leaves_one_channel(void **state)
     for (size_t i = 0; i < SENTINELS; i++) {
         s.sentinel[i].forbidden = "+try-failover";
     }
-    s.config.sentinel.poll_interval_fast_ms = 1000;
+    s.group.poll_interval_fast_ms = 1000;
     stage_start(&s);
     assert_true(run_until(&s, all_subscribed, PATIENCE));
     s.node[1].role = "master";
@@ -410,6 +413,56 @@ static void one_sentinel_by_two_addresses_has_one_vote(void **state)
     stage_clear(&s);
 }
 
+static bool both_serve(struct stage *s)
+{
+    return serving(s) && s->topology->service[1].state == SERVICE_SERVING;
+}
+
+/* Two groups that both call it mymaster; what the second tells is nothing to the first. */
+static void groups_do_not_hear_of_each_other(void **state)
+{
+    (void)state;
+    struct stage s;
+    static char one[] = "one", other[] = "other", master[] = "mymaster";
+    struct config_service services[2];
+    struct config_sentinel groups[3];
+    stage_set(&s);
+    services[0] = services[1] = s.service;
+    groups[0] = groups[1] = groups[2] = s.group;
+    services[0].name = one;
+    services[1].name = other;
+    services[0].master = services[1].master = master;
+    services[1].group = 2; /* nobody chose 1, whose addresses are never connected to */
+    groups[0].address.count = 2;
+    groups[1].address.v = &(struct addr){.host = "127.0.0.1", .port = s.node[1].addr.port};
+    groups[1].address.count = 1;
+    groups[2].address = (struct config_addrs){&s.address[2], 1};
+    s.config.services = services;
+    s.config.service_count = 2;
+    s.config.groups = groups;
+    s.config.group_count = ARRAY_LEN(groups);
+    s.sentinel[2].primary = s.node[1].addr.port;
+    s.sentinel[2].epoch = 100;
+    s.node[1].role = "master";
+    stage_start(&s);
+    assert_true(run_until(&s, both_serve, PATIENCE));
+    assert_primary(&s, &s.node[0], 1);
+    assert_int_equal(s.topology->service[1].primary_name.port, s.node[1].addr.port);
+    unsigned accepted = s.sentinel[2].accepted;
+    assert_true(accepted <= 2); /* one set of connections: questions and messages */
+    assert_true(run_until(&s, all_subscribed, PATIENCE));
+
+    /* The one group's leader begins a failover: the other group's service serves on. */
+    char payload[128];
+    (void)snprintf(payload, sizeof payload, "master mymaster 127.0.0.1 %u", s.node[1].addr.port);
+    s.sentinel[2].flags = "master,failover_in_progress";
+    fake_publish(&s.sentinel[2], "+try-failover", payload);
+    assert_false(run_until(&s, holding, 200));
+    assert_int_equal(s.topology->service[1].state, SERVICE_HOLDING);
+    assert_primary(&s, &s.node[0], 1);
+    stage_clear(&s);
+}
+
 static bool third_is_asked(struct stage *s)
 {
     return s->sentinel[2].asked > 0 && s->sentinel[2].subscribed > 0;
@@ -420,7 +473,7 @@ static void others_are_learnt(void **state)
     (void)state;
     struct stage s;
     stage_set(&s);
-    s.config.sentinel.address.count = 1;
+    s.group.address.count = 1;
     s.sentinel[0].peer = s.sentinel[2].addr.port;
     s.sentinel[0].peer_id = s.sentinel[2].id;
     stage_start(&s);
@@ -451,11 +504,11 @@ static void passwords(void **state)
     for (size_t i = 0; i < SENTINELS; i++) {
         s.sentinel[i].password = right;
     }
-    s.config.sentinel.password = wrong;
+    s.group.password = wrong;
     stage_start(&s);
     assert_false(run_until(&s, serving, 300));
     watcher_stop(&s.watcher);
-    s.config.sentinel.password = right;
+    s.group.password = right;
     s.node[0].password = right;
     s.service.password = right;
     topology_unref(&s.topology);
@@ -544,6 +597,7 @@ int main(void)
         cmocka_unit_test(bad_sentinels_are_passed_over),
         cmocka_unit_test(losing_all_sentinels_changes_nothing),
         cmocka_unit_test(one_sentinel_by_two_addresses_has_one_vote),
+        cmocka_unit_test(groups_do_not_hear_of_each_other),
         cmocka_unit_test(others_are_learnt),
         cmocka_unit_test(an_old_sentinel_is_known_by_its_run_id),
         cmocka_unit_test(passwords),
