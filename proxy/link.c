@@ -103,7 +103,7 @@ static uint64_t send_limit(const struct link *l)
     }
     if (l->frozen) {
         /* Only the question that decides about the refusal. */
-        return l->session->tentative.ask_role ? j->queued : j->sent;
+        return l->session->tentative->ask_role ? j->queued : j->sent;
     }
     if (!l->stalled) {
         return j->queued;
@@ -299,7 +299,8 @@ static void greet(struct link *l, struct slice bytes)
 /* Which request the next reply answers: those whose replies are kept are still in the journal. */
 static uint32_t next_answered(const struct link *l)
 {
-    return l->session->tentative.answered;
+    const struct tentative *t = l->session->tentative;
+    return t != NULL ? t->answered : 0;
 }
 
 /* What the next reply answers may have been executed by a node that was primary no longer. */

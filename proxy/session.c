@@ -51,7 +51,6 @@ struct session *session_open(struct worker_service *service, int fd)
     s->reading = true;
     s->refused = GREET_STEPS;
     profile_init(&s->profile);
-    profile_init(&s->asked);
     list_append(&service->worker->sessions, &s->node);
     return s;
 }
@@ -64,7 +63,7 @@ uint32_t session_outstanding(const struct session *s)
 bool session_busy(const struct session *s)
 {
     return session_outstanding(s) > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
-           s->streaming || s->tentative.active;
+           s->streaming || s->tentative != NULL;
 }
 
 bool session_blocked(const struct session *s)
@@ -103,7 +102,7 @@ void session_give_str(struct session *s, const char *text)
 
 static void on_linger_over(struct wheel_timer *timer)
 {
-    session_close(session_of(CONTAINER_OF(timer, struct session, linger_timer)),
+    session_close(session_of(CONTAINER_OF(timer, struct session, patience_timer)),
                   SESSION_END_LINGER);
 }
 
@@ -117,7 +116,7 @@ void session_finish(struct session *s, enum session_end end)
     link_close(&s->link, LINK_END_SESSION);
     service_unwait(s->service, s);
     session_set_reading(s);
-    loop_arm(s->service->worker->loop, &s->linger_timer, CLOSE_LINGER_MS, on_linger_over);
+    loop_arm(s->service->worker->loop, &s->patience_timer, CLOSE_LINGER_MS, on_linger_over);
     session_touch(s);
 }
 
@@ -134,8 +133,7 @@ void session_close(struct session *s, enum session_end end)
     link_close(&s->link, LINK_END_SESSION);
     transport_close(&s->transport);
     loop_disarm(w->loop, &s->deadline_timer);
-    loop_disarm(w->loop, &s->idle_timer);
-    loop_disarm(w->loop, &s->linger_timer);
+    loop_disarm(w->loop, &s->patience_timer);
     list_remove(&s->node);
     list_remove(&s->again);
     list_remove(&s->touched);
@@ -153,7 +151,7 @@ void session_free(struct session *s)
     chain_clear(&s->out);
     tentative_clear(&s->tentative);
     profile_clear(&s->profile);
-    profile_clear(&s->asked);
+    session_forget_asked(s);
     buf_release(&s->refused_words);
     s->magic = 0;
     free(s);
@@ -204,7 +202,7 @@ void session_forsake(struct session *s)
 
 static void on_frame_idle(struct wheel_timer *timer)
 {
-    struct session *s = session_of(CONTAINER_OF(timer, struct session, idle_timer));
+    struct session *s = session_of(CONTAINER_OF(timer, struct session, patience_timer));
     if (s->reading && s->scan.length > 0) {
         log_limited(LOG_INFO, "frame-timeout", "service=%s ms=%u", s->service->config->name,
                     FRAME_IDLE_MAX_MS);
@@ -216,9 +214,9 @@ static void watch_frame(struct session *s)
 {
     struct loop *loop = s->service->worker->loop;
     if (s->state == SESSION_OPEN && s->scan.length > 0) {
-        loop_arm(loop, &s->idle_timer, FRAME_IDLE_MAX_MS, on_frame_idle);
+        loop_arm(loop, &s->patience_timer, FRAME_IDLE_MAX_MS, on_frame_idle);
     } else {
-        loop_disarm(loop, &s->idle_timer);
+        loop_disarm(loop, &s->patience_timer);
     }
 }
 

@@ -71,30 +71,31 @@ struct session {
     bool swallowing; /* the frame being scanned is dropped; its answer stands in `parked` */
     bool reading;
     bool left; /* the client has ended its side, behind bytes that were not read yet */
-    struct wheel_timer idle_timer;
 
     /* what the client's commands made of the session */
-    struct profile profile, asked; /* asked: the profile if the unanswered command succeeds */
-    bool asking;                   /* that command is unanswered: nothing is sent behind it */
-    bool asked_known;              /* its arguments were understood */
-    bool multi, watch;             /* as of the last answer */
-    bool multi_lost, watch_lost;   /* on a link that is gone */
-    const char *uncarried;         /* state that would be lost with the link; NULL: none */
-    enum greeting_step refused;    /* part of the profile the primary refused; GREET_STEPS: none */
-    struct buf refused_words;      /* the error that requests get for it */
+    struct profile profile;
+    struct profile *asked; /* the profile if the unanswered AUTH, HELLO ... succeeds, behind which
+                            * nothing is sent; NULL: there is none */
+    bool asked_known;      /* its arguments were understood */
+    bool multi, watch;     /* as of the last answer */
+    bool multi_lost, watch_lost; /* on a link that is gone */
+    const char *uncarried;       /* state that would be lost with the link; NULL: none */
+    enum greeting_step refused;  /* part of the profile the primary refused; GREET_STEPS: none */
+    struct buf refused_words;    /* the error that requests get for it */
 
     /* waiting */
-    struct tentative tentative;
-    bool scout;                /* tries a refused request for all that wait */
-    uint64_t deadline_ms;      /* of the oldest waiting request; 0: none waits */
-    uint64_t last_deadline_ms; /* of what waited and was sent, until it is answered */
+    struct tentative *tentative; /* NULL: no refusal is being judged */
+    bool scout;                  /* tries a refused request for all that wait */
+    uint64_t deadline_ms;        /* of the oldest waiting request; 0: none waits */
+    uint64_t last_deadline_ms;   /* of what waited and was sent, until it is answered */
     uint64_t waiting_since_ms;
     struct wheel_timer deadline_timer;
 
     /* output */
     struct chain out;
     bool out_blocked; /* the kernel took less than it was given */
-    struct wheel_timer linger_timer;
+    /* How long the client may take: to go on with a frame, or to read its last reply. */
+    struct wheel_timer patience_timer;
 };
 
 /* A session for an accepted connection; NULL (fd closed) when it can't be watched. */
@@ -124,6 +125,8 @@ void session_drain_now(struct session *s);
 bool session_busy(const struct session *s);
 /* Its oldest request was sent and may be answered only when others do something. */
 bool session_blocked(const struct session *s);
+/* There is no unanswered AUTH, HELLO ... any more. */
+void session_forget_asked(struct session *s);
 /* Requests in flight. */
 uint32_t session_outstanding(const struct session *s);
 /* The same request, or an answer of our own, at the end of a list of parked items. */

@@ -47,8 +47,8 @@ static enum route decide(const struct session *s, const struct command *command)
         .serving = service_serving(s->service),
         .link_open = l != NULL,
         .link_ready = l != NULL && link_sendable(l),
-        .asking = s->asking,
-        .judging = s->tentative.active,
+        .asking = s->asked != NULL,
+        .judging = s->tentative != NULL,
         .scout = s->scout,
         .multi_lost = s->multi_lost,
         .watch_lost = s->watch_lost,
@@ -144,9 +144,9 @@ static void submit(struct session *s, const struct command *command, const struc
     CHECK(l != NULL);
     stop_waiting(s);
     if (command_changes_profile(command)) {
-        s->asking = true;
-        profile_copy(&s->asked, &s->profile);
-        s->asked_known = profile_apply(&s->asked, command, args);
+        s->asked = xcalloc(1, sizeof *s->asked);
+        profile_copy(s->asked, &s->profile);
+        s->asked_known = profile_apply(s->asked, command, args);
     }
     if (command->cls == COMMAND_RAW) {
         become_raw(s, command);
@@ -198,7 +198,7 @@ static bool take_parked(struct session *s)
     struct parked *item;
     while (s->state < SESSION_CLOSING && (item = first_parked(s)) != NULL) {
         if (item->is_answer) {
-            if (session_outstanding(s) > 0 || s->tentative.active) {
+            if (session_outstanding(s) > 0 || s->tentative != NULL) {
                 return false;
             }
             session_give(s, NULL, buf_slice(&item->bytes));
@@ -220,7 +220,7 @@ static bool take_parked(struct session *s)
 /* The end of what this client may say, in its place behind the answers still owed. */
 static void refuse_input(struct session *s)
 {
-    if (session_outstanding(s) > 0 || s->asking || s->tentative.active) {
+    if (session_outstanding(s) > 0 || s->asked != NULL || s->tentative != NULL) {
         return;
     }
     char text[SCAN_ERROR_MAX];
@@ -261,8 +261,10 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
     } else {
         (void)journal_begin(&s->link->journal, command, false);
         s->streaming = true;
-        s->asking = command_changes_profile(command);
-        s->asked_known = false;
+        if (command_changes_profile(command)) {
+            s->asked = xcalloc(1, sizeof *s->asked);
+            s->asked_known = false; /* too large to be understood */
+        }
     }
     journal_append(&s->link->journal, &s->service->worker->pool, block, begun);
     link_touch(s->link);
@@ -365,7 +367,7 @@ static size_t take_bytes(struct session *s, struct block *block, struct slice by
 
 static void on_left_blocked(struct wheel_timer *timer)
 {
-    session_pump(CONTAINER_OF(timer, struct session, linger_timer));
+    session_pump(CONTAINER_OF(timer, struct session, patience_timer));
 }
 
 /* A blocked client that has gone must not take what others wait for: Redis frees it. True when it
@@ -380,7 +382,7 @@ static bool leave_blocked(struct session *s)
         session_finish(s, SESSION_END_CLIENT);
         return true;
     }
-    loop_arm(s->service->worker->loop, &s->linger_timer, LEFT_BLOCKED_MS, on_left_blocked);
+    loop_arm(s->service->worker->loop, &s->patience_timer, LEFT_BLOCKED_MS, on_left_blocked);
     return false;
 }
 

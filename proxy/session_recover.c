@@ -181,7 +181,7 @@ static void put(const struct judgement *g, uint32_t i, struct list *items)
     case QUEUED: park_answer(items, slice_str("+QUEUED\r\n")); return;
     case KEPT:
         if (!r->own) {
-            park_answer(items, tentative_reply(&s->tentative, i));
+            park_answer(items, tentative_reply(s->tentative, i));
         }
         return;
     case NOT_EXECUTED: put_not_executed(s, items, r); return;
@@ -204,7 +204,7 @@ static void give_back(struct session *s, struct judgement *g)
     }
     free(g->verdicts);
     tentative_clear(&s->tentative);
-    s->asking = false;
+    session_forget_asked(s);
 }
 
 void session_take_back(struct session *s)

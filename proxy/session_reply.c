@@ -1,6 +1,8 @@
 /* Answers on their way from a link to the client, and what they make of the session. */
 #include "proxy/session_input.h"
 
+#include <stdlib.h>
+
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/worker.h"
@@ -8,19 +10,24 @@
 /* An AUTH, HELLO, SELECT or CLIENT SETNAME was answered. */
 static void profile_answered(struct session *s, char type)
 {
-    s->asking = false;
-    if (type == '-') {
-        return;
-    }
-    if (s->multi || !s->asked_known) {
+    CHECK(s->asked != NULL);
+    if (type != '-' && (s->multi || !s->asked_known)) {
         /* Queued, it takes effect at EXEC and who knows how; or a form we do not understand. */
         s->uncarried = "a profile that can't be followed";
-        return;
+    } else if (type != '-') {
+        bool mended = s->asked->authenticated || s->refused != GREET_AUTH;
+        profile_copy(&s->profile, s->asked);
+        s->refused = mended ? GREET_STEPS : s->refused;
     }
-    bool mended = s->asked.authenticated || s->refused != GREET_AUTH;
-    profile_copy(&s->profile, &s->asked);
-    if (mended) {
-        s->refused = GREET_STEPS;
+    session_forget_asked(s);
+}
+
+void session_forget_asked(struct session *s)
+{
+    if (s->asked != NULL) {
+        profile_clear(s->asked);
+        free(s->asked);
+        s->asked = NULL;
     }
 }
 

@@ -1,5 +1,6 @@
 #include "proxy/tentative.h"
 
+#include <stdlib.h>
 #include <string.h>
 
 #include "proxy/base/limits.h"
@@ -27,11 +28,14 @@ static bool tells_demotion(struct slice reply)
     return slice_starts_with(reply, "-READONLY ") || slice_starts_with(reply, "-MASTERDOWN ");
 }
 
-void tentative_clear(struct tentative *t)
+void tentative_clear(struct tentative **t)
 {
-    buf_release(&t->replies);
-    buf_release(&t->lengths);
-    *t = (struct tentative){0};
+    if (*t != NULL) {
+        buf_release(&(*t)->replies);
+        buf_release(&(*t)->lengths);
+        free(*t);
+        *t = NULL;
+    }
 }
 
 static uint32_t length_at(const struct tentative *t, uint32_t i)
@@ -99,22 +103,24 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
     }
     log_limited(LOG_INFO, "request-refused", "service=%s command=%s error=%s",
                 s->service->config->name, command->name, log_quote(slice_of(reply.p, reply.n - 2)));
-    s->tentative = (struct tentative){.active = true, .safe = true, .ask_role = command->forgeable};
+    s->tentative = xcalloc(1, sizeof *s->tentative);
+    s->tentative->safe = true;
+    s->tentative->ask_role = command->forgeable;
     s->link->frozen = true;
     return true;
 }
 
 void tentative_give_up(struct session *s)
 {
-    if (!s->tentative.active) {
+    struct tentative *kept = s->tentative;
+    if (kept == NULL) {
         return;
     }
-    struct tentative kept = s->tentative;
-    s->tentative = (struct tentative){0};
+    s->tentative = NULL;
     s->link->frozen = false;
     link_touch(s->link);
-    for (uint32_t i = 0; i < kept.answered && s->link != NULL; i++) {
-        session_reply_settled(s, tentative_reply(&kept, i));
+    for (uint32_t i = 0; i < kept->answered && s->link != NULL; i++) {
+        session_reply_settled(s, tentative_reply(kept, i));
     }
     tentative_clear(&kept);
 }
@@ -123,7 +129,7 @@ void tentative_give_up(struct session *s)
 static void take_back(struct session *s)
 {
     log_debug("requests-taken-back", "service=%s requests=%u", s->service->config->name,
-              s->tentative.answered);
+              s->tentative->answered);
     session_take_back(s);
     service_wait_refused(s->service, s);
 }
@@ -138,18 +144,18 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
         return true;
     }
     if (is_refusal(reply)) {
-        return !r->command->forgeable || s->tentative.ask_role;
+        return !r->command->forgeable || s->tentative->ask_role;
     }
     return r->command->cls == COMMAND_READ;
 }
 
 bool tentative_take(struct session *s, struct slice reply)
 {
-    struct tentative *t = &s->tentative;
     const struct journal *j = &s->link->journal;
-    if (!t->active && !begin(s, journal_at(j, 0), reply)) {
+    if (s->tentative == NULL && !begin(s, journal_at(j, 0), reply)) {
         return false;
     }
+    struct tentative *t = s->tentative;
     const struct record *r = journal_at(j, t->answered);
     t->safe = t->safe && answer_is_safe(s, r, reply);
     keep(t, reply);
@@ -164,9 +170,12 @@ bool tentative_take(struct session *s, struct slice reply)
 
 uint32_t tentative_settled(const struct session *s)
 {
-    const struct tentative *t = &s->tentative;
+    const struct tentative *t = s->tentative;
+    if (t == NULL) {
+        return 0;
+    }
     const struct journal *j = &s->link->journal;
-    bool safe = t->active && t->safe && !t->ask_role;
+    bool safe = t->safe && !t->ask_role;
     for (uint32_t i = t->answered; i < j->count && safe; i++) {
         const struct record *r = journal_at(j, i);
         safe = journal_state(j, r) != RECORD_SENT || command_repeatable(r->command);

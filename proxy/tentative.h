@@ -12,7 +12,6 @@
 struct session;
 
 struct tentative {
-    bool active;
     bool safe;         /* all answered so far were refused, or are reads */
     bool ask_role;     /* a script may forge such words: ROLE on this link decides */
     uint32_t answered; /* replies kept, for as many of the oldest requests */
@@ -30,6 +29,7 @@ void tentative_give_up(struct session *s);
 uint32_t tentative_settled(const struct session *s);
 /* The kept reply to the i-th request. */
 struct slice tentative_reply(const struct tentative *t, uint32_t i);
-void tentative_clear(struct tentative *t);
+/* Forgets all of it; *t becomes NULL, and may be. */
+void tentative_clear(struct tentative **t);
 
 #endif
