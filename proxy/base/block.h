@@ -15,7 +15,7 @@ enum block_class { BLOCK_1K, BLOCK_16K, BLOCK_64K, BLOCK_CLASSES };
 
 /* Payload from here on is referenced where it was read instead of being copied: a quarter of a
  * block, so that bytes that wait never pin more than four times their own size. */
-#define BLOCK_REF_MIN (16u * 1024u)
+#define BLOCK_REF_MIN ((size_t)16 * 1024)
 
 struct block {
     struct block *next_free;
