@@ -20,6 +20,17 @@ struct config_addrs {
     size_t count;
 };
 
+/* An address that Sentinels announce and the one that leads there from here. Port 0 of announced:
+ * every port; of reachable: the announced one. */
+struct config_mapping {
+    struct addr announced, reachable;
+};
+
+struct config_mappings {
+    struct config_mapping *v;
+    size_t count;
+};
+
 /* [proxy] */
 struct config_proxy {
     uint32_t workers; /* CONFIG_AUTO: one per CPU the process may run on */
@@ -39,6 +50,7 @@ struct config_sentinel {
     uint64_t connect_timeout_ms;
     uint64_t poll_interval_ms, poll_interval_fast_ms;
     uint32_t min_agree; /* CONFIG_AUTO: the majority of the reachable Sentinels */
+    struct config_mappings address_map;
 };
 
 /* [service NAME] */

@@ -155,6 +155,7 @@ void config_free(struct config **config)
         free_secret(c->groups[i].password);
         free(c->groups[i].user);
         free(c->groups[i].address.v);
+        free(c->groups[i].address_map.v);
         free(c->groups[i].name);
     }
     free(c->groups);

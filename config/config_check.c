@@ -152,12 +152,32 @@ static void check_addresses(const struct check *c, size_t group)
     }
 }
 
+/* Of two entries for one address only one could be meant. */
+static void check_map(const struct check *c, size_t group)
+{
+    const struct config_mappings *map = &c->config->groups[group].address_map;
+    const struct key_origin *origin = origin_of(c, group_section(group), "address-map");
+    for (size_t i = 0; i < map->count && !origin->bad; i++) {
+        for (size_t j = 0; j < i; j++) {
+            char text[ADDR_TEXT_MAX];
+            if (addr_eq(&map->v[i].announced, &map->v[j].announced)) {
+                config_report_add(c->report, CONFIG_ERROR,
+                                  "%s: %s is mapped twice; the first is %s; keep one of them",
+                                  origin->where[i], addr_text(&map->v[i].announced, text),
+                                  origin->where[j]);
+                break;
+            }
+        }
+    }
+}
+
 static void check_group(const struct check *c, const struct draft *d, size_t group)
 {
     const struct config_sentinel *s = &c->config->groups[group];
     size_t section = group_section(group);
     check_use(c, d, group);
     check_addresses(c, group);
+    check_map(c, group);
     if (s->poll_interval_fast_ms > s->poll_interval_ms && !refused(c, section, "poll-interval") &&
         !refused(c, section, "poll-interval-fast")) {
         config_report_add(

@@ -262,7 +262,7 @@ static bool clashes(struct draft *d, const struct draft_section *section,
         if (other->level != from->level) {
             continue;
         }
-        if (other->key == key && key->type != TYPE_ADDRS) {
+        if (other->key == key && !config_key_is_list(key)) {
             config_report_add(d->report, CONFIG_ERROR,
                               "%s: duplicate key '%s' in [%s]; the first is %s; keep one of them",
                               from->where, key->name, section->label, other->where);

@@ -178,7 +178,7 @@ static void set_key(struct draft *d, const struct config_key *key, const char *n
     if (section == NULL) {
         return;
     }
-    if (key->type != TYPE_ADDRS) {
+    if (!config_key_is_list(key)) {
         draft_set(d, section, key, &from, value);
         return;
     }

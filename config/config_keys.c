@@ -35,6 +35,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_LEVEL       enum log_level
 #define C_TYPE_ADDR        struct addr
 #define C_TYPE_ADDRS       struct config_addrs
+#define C_TYPE_MAP         struct config_mappings
 #define C_TYPE_TEXT        char *
 #define C_TYPE_SECRET      char *
 #define C_TYPE_SECRET_FILE char *
@@ -54,6 +55,11 @@ const struct config_key *config_key_find(enum config_section section, struct sli
         }
     }
     return NULL;
+}
+
+bool config_key_is_list(const struct config_key *key)
+{
+    return key->type == TYPE_ADDRS || key->type == TYPE_MAP;
 }
 
 const char *config_section_word(enum config_section section)

@@ -15,6 +15,7 @@ enum config_type {
     TYPE_LEVEL,
     TYPE_ADDR,
     TYPE_ADDRS,
+    TYPE_MAP,
     TYPE_TEXT,
     TYPE_SECRET,
     TYPE_SECRET_FILE,
@@ -56,27 +57,34 @@ const char *config_section_word(enum config_section section);
 /* Where the key's value lies in the struct of its section. */
 void *config_key_field(const struct config_key *key, void *section);
 const void *config_key_field_const(const struct config_key *key, const void *section);
+/* True if the key may be repeated. */
+bool config_key_is_list(const struct config_key *key);
 /* Appends what the key takes: "auto or 1..64", "yes or no". */
 void config_key_allowed(const struct config_key *key, struct buf *out);
 
-/* A parsed value: addr for addresses, number for numbers, BOOL, LEVEL; text has nothing to parse.
+/* A parsed value: addr for addresses, map for pairs of them, number for numbers, BOOL, LEVEL; text
+ * has nothing to parse.
  */
 struct config_value {
     uint64_t number;
     struct addr addr;
+    struct config_mapping map;
 };
 
 /* Parses text as a value of the key. False when it is none; *problem then gets the reason and what
  * to write instead. */
 bool config_value_parse(const struct config_key *key, struct slice text, struct config_value *out,
                         struct buf *problem) NODISCARD;
-/* Writes a value that config_value_parse gave to its field; addresses of ADDRS are appended. Not
- * for text.
- */
+/* Writes a value that config_value_parse gave to its field; those of lists are appended. Not for
+ * text. */
 void config_value_store(const struct config_key *key, const struct config_value *value,
                         void *section);
-/* Appends the value of the key's field as it is written in a file. Not for ADDRS and text. */
+/* Appends the value of the key's field as it is written in a file. Not for lists and text. */
 void config_value_format(const struct config_key *key, const void *section, struct buf *out);
+/* How many values a list has, and the i-th as it is written in a file. */
+size_t config_list_count(const struct config_key *key, const void *section);
+void config_list_format(const struct config_key *key, const void *section, size_t i,
+                        struct buf *out);
 
 /* The candidate most like a mistyped word; NULL when none is near. */
 const char *config_suggest(struct slice word, const char *const *candidates, size_t count);

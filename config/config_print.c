@@ -8,14 +8,14 @@ static void put_where(const struct key_origin *origin, size_t i, struct buf *out
                origin->note == NULL ? "" : ", ", origin->note == NULL ? "" : origin->note);
 }
 
-static void put_addresses(const struct config_key *key, const struct section_origin *section,
-                          const struct key_origin *origin, struct buf *out)
+static void put_list(const struct config_key *key, const struct section_origin *section,
+                     const struct key_origin *origin, struct buf *out)
 {
-    const struct config_addrs *list = config_key_field_const(key, section->section);
-    for (size_t i = 0; i < list->count; i++) {
-        char text[ADDR_TEXT_MAX];
+    for (size_t i = 0; i < config_list_count(key, section->section); i++) {
         put_where(origin, i, out);
-        buf_printf(out, "%s = %s\n", key->name, addr_text(&list->v[i], text));
+        buf_printf(out, "%s = ", key->name);
+        config_list_format(key, section->section, i, out);
+        buf_append_str(out, "\n");
     }
 }
 
@@ -36,8 +36,8 @@ static const char *text_of(const struct config_key *key, const struct section_or
 static void put_key(const struct config_key *key, const struct section_origin *section,
                     const struct key_origin *origin, struct buf *out)
 {
-    if (key->type == TYPE_ADDRS) {
-        put_addresses(key, section, origin, out);
+    if (config_key_is_list(key)) {
+        put_list(key, section, origin, out);
         return;
     }
     if (key->type == TYPE_TEXT || key->type == TYPE_SECRET || key->type == TYPE_SECRET_FILE) {

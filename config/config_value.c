@@ -50,6 +50,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
     case TYPE_LEVEL: buf_append_str(out, "debug, info, notice, warning or error"); return;
     case TYPE_ADDR:
     case TYPE_ADDRS: buf_append_str(out, "host:port or [v6]:port"); return;
+    case TYPE_MAP: buf_append_str(out, "ANNOUNCED REACHABLE, each host or host:port"); return;
     case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
     case TYPE_SECRET: buf_append_str(out, "text"); return;
     case TYPE_SECRET_FILE: buf_append_str(out, "a path"); return;
@@ -107,26 +108,36 @@ static bool parse_word(struct slice text, const char *const *words, size_t count
     return false;
 }
 
-static bool parse_addr(const struct config_key *key, struct slice text, struct addr *out,
-                       struct buf *problem)
+/* What no address holds, with words of ours; false and nothing in *problem for all else. */
+static bool is_odd(const struct config_key *key, struct slice text, struct buf *problem)
 {
     if (slice_starts_with(text, "unix:") || slice_starts_with(text, "/")) {
         buf_append_str(problem, "only TCP addresses are supported, no Unix sockets; write "
                                 "host:port");
-        return false;
+        return true;
     }
     for (size_t i = 0; i < text.n; i++) {
         if (text.p[i] == ',') {
-            buf_append_str(problem, key->type == TYPE_ADDRS ? "one address only; repeat it for each"
+            buf_append_str(problem, config_key_is_list(key) ? "one address only; repeat it for each"
                                                             : "one address only");
-            return false;
+            return true;
         }
         if (strchr(";#=\"'", text.p[i]) != NULL) {
             buf_printf(problem, "'%c' can't be part of it; write host:port", text.p[i]);
-            return false;
+            return true;
         }
     }
-    const char *wrong = addr_parse(text, (uint16_t)key->min, out);
+    return false;
+}
+
+static bool parse_addr(const struct config_key *key, struct slice text, struct addr *out,
+                       struct buf *problem)
+{
+    if (is_odd(key, text, problem)) {
+        return false;
+    }
+    const char *wrong = key->type == TYPE_MAP ? addr_parse_loose(text, out)
+                                              : addr_parse(text, (uint16_t)key->min, out);
     if (wrong != NULL) {
         buf_append_str(problem, wrong);
         buf_append_str(problem, strstr(wrong, "write") != NULL ? "" : "; write host:port");
@@ -137,6 +148,35 @@ static bool parse_addr(const struct config_key *key, struct slice text, struct a
 static bool blank(char c)
 {
     return c == ' ' || c == '\t';
+}
+
+static bool parse_map(const struct config_key *key, struct slice text, struct config_mapping *out,
+                      struct buf *problem)
+{
+    size_t first = 0, second;
+    while (first < text.n && !blank(text.p[first])) {
+        first++;
+    }
+    for (second = first; second < text.n && blank(text.p[second]);) {
+        second++;
+    }
+    struct slice reachable = slice_of(text.p + second, text.n - second);
+    if (reachable.n == 0 || memchr(reachable.p, ' ', reachable.n) != NULL) {
+        buf_append_str(problem, "write two addresses, the announced one and the one to use: "
+                                "172.17.0.2:6379 10.0.0.5:16379");
+        return false;
+    }
+    if (!parse_addr(key, slice_of(text.p, first), &out->announced, problem) ||
+        !parse_addr(key, reachable, &out->reachable, problem)) {
+        return false;
+    }
+    if (out->announced.port == 0 && out->reachable.port != 0) {
+        buf_append_str(problem, "all ports of a host can't lead to one; write the announced port "
+                                "too, or leave out the other one");
+        return false;
+    }
+    addr_normalize(&out->announced);
+    return true;
 }
 
 /* Text that is shown again must be text that a line of a file can hold. */
@@ -185,6 +225,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
         break;
     case TYPE_ADDR:
     case TYPE_ADDRS: return parse_addr(key, text, &out->addr, problem);
+    case TYPE_MAP: return parse_map(key, text, &out->map, problem);
     case TYPE_TEXT:
     case TYPE_SECRET_FILE: return check_text(key, text, problem);
     case TYPE_SECRET: return true;
@@ -213,6 +254,12 @@ void config_value_store(const struct config_key *key, const struct config_value 
         list->v[list->count++] = value->addr;
         return;
     }
+    case TYPE_MAP: {
+        struct config_mappings *list = field;
+        list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
+        list->v[list->count++] = value->map;
+        return;
+    }
     case TYPE_TEXT:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: break;
@@ -233,6 +280,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_LEVEL: buf_append_str(out, level_words[*(const enum log_level *)field]); return;
     case TYPE_ADDR: buf_append_str(out, addr_text(field, text)); return;
     case TYPE_ADDRS:
+    case TYPE_MAP:
     case TYPE_TEXT:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: UNREACHABLE("lists and text are not formatted here");
@@ -241,5 +289,25 @@ void config_value_format(const struct config_key *key, const void *section, stru
         buf_append_str(out, "auto");
     } else {
         put_number(key, number, out);
+    }
+}
+
+size_t config_list_count(const struct config_key *key, const void *section)
+{
+    const void *field = config_key_field_const(key, section);
+    return key->type == TYPE_MAP ? ((const struct config_mappings *)field)->count
+                                 : ((const struct config_addrs *)field)->count;
+}
+
+void config_list_format(const struct config_key *key, const void *section, size_t i,
+                        struct buf *out)
+{
+    const void *field = config_key_field_const(key, section);
+    char text[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
+    if (key->type == TYPE_MAP) {
+        const struct config_mapping *m = &((const struct config_mappings *)field)->v[i];
+        buf_printf(out, "%s %s", addr_text(&m->announced, text), addr_text(&m->reachable, other));
+    } else {
+        buf_append_str(out, addr_text(&((const struct config_addrs *)field)->v[i], text));
     }
 }

@@ -7,6 +7,7 @@
 #include "proxy/base/clock.h"
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
+#include "sentinel/address_map.h"
 #include "sentinel/wire.h"
 
 #define PROBE_MAGIC 0x9b0be001u
@@ -108,7 +109,9 @@ static void on_reply(void *owner, const struct reply *reply)
     }
     struct addr master;
     p->kept = true;
-    switch (reply_read_role(reply, &master)) {
+    enum role role = reply_read_role(reply, &master);
+    address_map_apply(p->group->map, &master);
+    switch (role) {
     case ROLE_MASTER: answer(p, NODE_MASTER, &master); return;
     case ROLE_REPLICA: answer(p, NODE_REPLICA, &master); return;
     case ROLE_REFUSED: answer(p, NODE_REFUSED, &master); return;

@@ -12,6 +12,7 @@ struct probe;
 struct probe_group {
     struct loop *loop;
     const struct config_service *service; /* credentials, time-out, name for the log */
+    const struct config_mappings *map;    /* for the address of its primary that a replica tells */
     char auth_trouble[128];               /* the last refusal of AUTH: told once */
     /* A node has answered, or failed to. It may free any probe, this one too. */
     void (*told)(void *owner, struct probe *p);

@@ -8,6 +8,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
+#include "sentinel/address_map.h"
 #include "sentinel/backoff.h"
 #include "sentinel/sentinel_sub.h"
 #include "sentinel/wire.h"
@@ -281,6 +282,7 @@ static void take_address(struct sentinel *s, const struct reply *reply, const st
     memset(next, 0, sizeof *next);
     next->asked_ms = p->asked_ms;
     next->opinion = reply_read_address(reply, &next->primary);
+    address_map_apply(&config_of(s)->address_map, &next->primary);
     next->stranger = reply_type(reply) == REPLY_NIL;
     tell_refusal(s, reply, p->service);
 }
@@ -289,6 +291,7 @@ static void take_master(struct sentinel *s, const struct reply *reply, const str
 {
     struct desk *desk = &s->desks[p->service];
     bool read = reply_read_master(reply, &desk->next.master);
+    address_map_apply(&config_of(s)->address_map, &desk->next.master.addr);
     desk->next.opinion = desk->next.opinion && read;
     desk->next.answered_ms = clock_ms();
     desk->view = desk->next;
@@ -308,6 +311,9 @@ static void take_list(struct sentinel *s, const struct reply *reply, const struc
     static struct sentinel_peer peers[PEERS_MAX]; /* main thread only */
     bool valid;
     size_t count = reply_read_peers(reply, peers, PEERS_MAX, &valid);
+    for (size_t i = 0; i < count; i++) {
+        address_map_apply(&config_of(s)->address_map, &peers[i].addr);
+    }
     if (valid && s->state == SENTINEL_UP) {
         enum sentinel_list list =
             p->question == ASK_REPLICAS ? SENTINEL_LIST_REPLICAS : SENTINEL_LIST_SENTINELS;

@@ -2,6 +2,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
+#include "sentinel/address_map.h"
 
 /* There is no other traffic that would show a dead connection. */
 #define SUB_PING_MS 1000u
@@ -148,6 +149,8 @@ static void on_reply(void *owner, const struct reply *reply)
     case PUSH_MESSAGE: {
         struct event event = event_parse(push.channel, push.payload);
         if (event.kind != EVENT_NONE) {
+            address_map_apply(&sub->group->config->address_map, &event.primary);
+            address_map_apply(&sub->group->config->address_map, &event.node);
             sub->group->events->event(sub->group->owner, &event);
         }
         return;

@@ -19,7 +19,7 @@ struct topology_service {
     enum service_state state;
     uint64_t generation;         /* 0: never a primary; rises with every switch */
     struct sockaddr_any primary; /* meaningful from generation 1 on */
-    struct addr primary_name;    /* as announced, for logs */
+    struct addr primary_name;    /* as announced and mapped, for logs */
     uint64_t state_since_ms;     /* monotonic */
     uint64_t hold_timeout_ms;    /* from config, or computed from Sentinel's down-after */
 };

@@ -1,4 +1,5 @@
 /* One group of Sentinels: what they tell goes to the services that chose it, and to no other. */
+#include "sentinel/address_map.h"
 #include "sentinel/watcher_parts.h"
 
 #define GROUP_MAGIC 0x64a0be11u
@@ -75,6 +76,7 @@ void group_init(struct watch_group *g, struct watcher *w, size_t config_group)
                                        .service_count = g->service_count,
                                        .events = &events,
                                        .owner = g};
+    address_map_log(&g->group.config->address_map, g->group.config->name);
     g->sentinels = sentinel_set_new(&g->group, w->names);
     for (size_t i = 0; i < g->service_count; i++) {
         size_t at = (size_t)(g->service[i] - w->services);

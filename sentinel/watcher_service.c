@@ -67,8 +67,11 @@ void service_init(struct service *s, struct watch_group *g, size_t index,
                                 .min_agree = polling_of(s)->min_agree};
     judge_init(&s->judge, &rules);
     s->judge.since_ms = clock_ms();
-    s->probes = (struct probe_group){
-        .loop = s->watcher->loop, .service = s->config, .told = on_told, .owner = s};
+    s->probes = (struct probe_group){.loop = s->watcher->loop,
+                                     .service = s->config,
+                                     .map = &polling_of(s)->address_map,
+                                     .told = on_told,
+                                     .owner = s};
     s->fast = true;
     s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
                                                                    : HOLD_TIMEOUT_MIN_MS;

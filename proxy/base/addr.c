@@ -52,20 +52,8 @@ static const char *split(struct slice text, struct slice *host, struct slice *po
     return NULL;
 }
 
-const char *addr_parse(struct slice text, uint16_t default_port, struct addr *out)
+static const char *check_host(struct slice host)
 {
-    struct slice host, port;
-    const char *err = split(text, &host, &port);
-    if (err != NULL) {
-        return err;
-    }
-    uint16_t number = default_port;
-    if (port.p == NULL && default_port == 0) {
-        return "the port is missing: write host:port";
-    }
-    if (port.p != NULL && (err = parse_port(port, &number)) != NULL) {
-        return err;
-    }
     if (host.n == 0) {
         return "the host is missing: write host:port";
     }
@@ -78,10 +66,47 @@ const char *addr_parse(struct slice text, uint16_t default_port, struct addr *ou
             return "the host has a character that no host name has";
         }
     }
+    return NULL;
+}
+
+static const char *parse(struct slice text, uint16_t default_port, bool loose, struct addr *out)
+{
+    struct slice host, port;
+    uint16_t number = default_port;
+    const char *err = split(text, &host, &port);
+    if (err != NULL) {
+        return err;
+    }
+    if (port.p == NULL && default_port == 0 && !loose) {
+        return "the port is missing: write host:port";
+    }
+    if ((port.p != NULL && (err = parse_port(port, &number)) != NULL) ||
+        (err = check_host(host)) != NULL) {
+        return err;
+    }
     memset(out, 0, sizeof *out);
     memcpy(out->host, host.p, host.n);
     out->port = number;
     return NULL;
+}
+
+const char *addr_parse(struct slice text, uint16_t default_port, struct addr *out)
+{
+    return parse(text, default_port, false, out);
+}
+
+const char *addr_parse_loose(struct slice text, struct addr *out)
+{
+    return parse(text, 0, true, out);
+}
+
+void addr_normalize(struct addr *a)
+{
+    struct sockaddr_any at;
+    struct addr numeric;
+    if (addr_numeric(a, &at) && sockaddr_to_addr(&at, &numeric)) {
+        *a = numeric;
+    }
 }
 
 bool addr_eq(const struct addr *a, const struct addr *b)
@@ -92,7 +117,10 @@ bool addr_eq(const struct addr *a, const struct addr *b)
 const char *addr_text(const struct addr *a, char *out)
 {
     bool v6 = strchr(a->host, ':') != NULL;
-    (void)snprintf(out, ADDR_TEXT_MAX, v6 ? "[%s]:%u" : "%s:%u", a->host, (unsigned)a->port);
+    int n = snprintf(out, ADDR_TEXT_MAX, v6 ? "[%s]" : "%s", a->host);
+    if (a->port != 0) {
+        (void)snprintf(out + n, ADDR_TEXT_MAX - (size_t)n, ":%u", (unsigned)a->port);
+    }
     return out;
 }
 

@@ -27,8 +27,13 @@ struct sockaddr_any {
  * success, else what is wrong in words ("port 70000 is not in 1..65535"), valid until the next
  * call in this thread. *out is untouched on error. */
 const char *addr_parse(struct slice text, uint16_t default_port, struct addr *out) NODISCARD;
+/* As addr_parse, where the port may be left out: *out then has port 0. */
+const char *addr_parse_loose(struct slice text, struct addr *out) NODISCARD;
 bool addr_eq(const struct addr *a, const struct addr *b);
-/* "host:port", a v6 host in brackets. out has ADDR_TEXT_MAX bytes; returns out. */
+/* Puts a numeric host into the one form that it is told by: [0:0::1] becomes ::1. */
+void addr_normalize(struct addr *a);
+/* "host:port", a v6 host in brackets, without a port where there is none. out has ADDR_TEXT_MAX
+ * bytes; returns out. */
 const char *addr_text(const struct addr *a, char *out);
 
 /* A numeric host into a socket address; false when the host is a name. */

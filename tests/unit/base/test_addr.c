@@ -113,6 +113,34 @@ static void compares(void **state)
     assert_false(addr_eq(&a, &c));
 }
 
+static void a_port_may_be_left_out(void **state)
+{
+    static const struct {
+        const char *text, *host, *again;
+        uint16_t port;
+    } rows[] = {
+        {"redis-1", "redis-1", "redis-1", 0},
+        {"redis-1:6379", "redis-1", "redis-1:6379", 6379},
+        {"[0:0::1]", "::1", "[::1]", 0},
+        {"[2001:DB8::7]:1", "2001:db8::7", "[2001:db8::7]:1", 1},
+        {"10.0.0.1", "10.0.0.1", "10.0.0.1", 0},
+    };
+    struct addr a;
+    char text[ADDR_TEXT_MAX];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        assert_null(addr_parse_loose(slice_str(rows[i].text), &a));
+        assert_int_equal(a.port, rows[i].port);
+        addr_normalize(&a);
+        assert_string_equal(a.host, rows[i].host);
+        assert_int_equal(a.port, rows[i].port);
+        assert_string_equal(addr_text(&a, text), rows[i].again);
+    }
+    assert_non_null(addr_parse_loose(slice_str(""), &a));
+    assert_non_null(addr_parse_loose(slice_str("h:"), &a));
+    assert_non_null(addr_parse_loose(slice_str("::1"), &a));
+}
+
 static struct sockaddr_any numeric(const char *text)
 {
     struct addr a = parsed(text, 0);
@@ -176,6 +204,7 @@ int main(void)
         cmocka_unit_test(refuses),
         cmocka_unit_test(texts),
         cmocka_unit_test(compares),
+        cmocka_unit_test(a_port_may_be_left_out),
         cmocka_unit_test(socket_addresses),
         cmocka_unit_test(socket_addresses_compare),
     };

@@ -110,6 +110,7 @@ static void test_loads_again(void **state)
                                 "stall-timeout = 59999ms\n[service b]\nfollow-role = no\n"
                                 "hold-on-failover = no\nhold-timeout = 1h\npassword = x\n",
          .args = {"--set=proxy.workers=3", "--set=sentinel.min-agree=2"}},
+        {.file = SENTINEL_LINES "address-map = [0:0::1] b\naddress-map = c:1 [::1]:2\n"},
         {.file = "[service a]\nsentinel = two\n[sentinel two]\naddress = s2\nuser = u\n"
                  "password-file = /proc/sys/kernel/ostype\n"},
         {.file = SENTINEL_LINES "[service a]\npassword-file = README.md\n",
