@@ -53,6 +53,7 @@ struct session {
     uint32_t magic;
     enum session_state state;
     enum session_end end;
+    enum input_front front;
     struct worker_service *service;
     struct list_node node;    /* on the worker's list of sessions */
     struct list_node touched; /* on the worker's list of sessions to flush, or of the dead */
@@ -65,12 +66,13 @@ struct session {
     struct list parked;
     struct buf raw;
     struct request_scan scan;
-    enum input_front front;
     bool bad_quotes; /* why it is FRONT_BAD */
     bool streaming;  /* the frame being scanned goes to the link as it comes */
     bool swallowing; /* the frame being scanned is dropped; its answer stands in `parked` */
     bool reading;
-    bool left; /* the client has ended its side, behind bytes that were not read yet */
+    bool out_blocked; /* the kernel took less output than it was given */
+    bool scout;       /* tries a refused request for all that wait */
+    bool left;        /* the client has ended its side, behind bytes that were not read yet */
 
     /* what the client's commands made of the session */
     struct profile profile;
@@ -85,7 +87,6 @@ struct session {
 
     /* waiting */
     struct tentative *tentative; /* NULL: no refusal is being judged */
-    bool scout;                  /* tries a refused request for all that wait */
     uint64_t deadline_ms;        /* of the oldest waiting request; 0: none waits */
     uint64_t last_deadline_ms;   /* of what waited and was sent, until it is answered */
     uint64_t waiting_since_ms;
@@ -93,7 +94,6 @@ struct session {
 
     /* output */
     struct chain out;
-    bool out_blocked; /* the kernel took less than it was given */
     /* How long the client may take: to go on with a frame, or to read its last reply. */
     struct wheel_timer patience_timer;
 };
