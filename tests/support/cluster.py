@@ -52,8 +52,9 @@ def binary(name, directory):
 class Daemon:
     """A redis-server or redis-sentinel that can be stopped and started again on its port."""
 
-    def __init__(self, program, directory):
+    def __init__(self, program, directory, host=HOST):
         self._port = Port()
+        self.host = host
         self.port = self._port.number
         self.directory = os.path.join(directory, f"{program}-{self.port}")
         os.makedirs(self.directory)
@@ -65,7 +66,7 @@ class Daemon:
 
     @property
     def address(self):
-        return (HOST, self.port)
+        return (self.host, self.port)
 
     def start(self, *arguments):
         self.process = Process([self._program, self.config_path, *arguments], self.log_path,
@@ -121,13 +122,13 @@ class Daemon:
 class Node(Daemon):
     """A Redis server."""
 
-    def __init__(self, directory, replica_of=None, settings=()):
-        super().__init__("redis-server", directory)
-        lines = [f"port {self.port}", f"bind {HOST}", f"dir {self.directory}", 'save ""',
+    def __init__(self, directory, replica_of=None, settings=(), host=HOST):
+        super().__init__("redis-server", directory, host)
+        lines = [f"port {self.port}", f"bind {host}", f"dir {self.directory}", 'save ""',
                  "enable-debug-command yes", "repl-diskless-sync-delay 0",
                  "repl-backlog-size 64mb", "hz 50"]
         if replica_of:
-            lines.append(f"replicaof {HOST} {replica_of.port}")
+            lines.append(f"replicaof {host} {replica_of.port}")
         self.configure(lines, settings)
 
     def role(self):
@@ -153,12 +154,12 @@ _SENTINEL_LOG_LINE = re.compile(r"^\d+:X (\d+ \w+ \d+ [\d:.]+) [#*.-] (\S+)(?: (
 class Sentinel(Daemon):
     """A Sentinel watching one master name, or several."""
 
-    def __init__(self, directory, monitored, timers, quorum=2, settings=()):
-        super().__init__("redis-sentinel", directory)
+    def __init__(self, directory, monitored, timers, quorum=2, settings=(), host=HOST):
+        super().__init__("redis-sentinel", directory, host)
         self.timers = timers
-        lines = [f"port {self.port}", f"bind {HOST}", f"dir {self.directory}"]
+        lines = [f"port {self.port}", f"bind {host}", f"dir {self.directory}"]
         for name, port in monitored.items():
-            lines += [f"sentinel monitor {name} {HOST} {port} {quorum}",
+            lines += [f"sentinel monitor {name} {host} {port} {quorum}",
                       f"sentinel down-after-milliseconds {name} {timers.down_after}",
                       f"sentinel failover-timeout {name} {timers.failover_timeout}",
                       f"sentinel parallel-syncs {name} 1"]
@@ -234,8 +235,8 @@ class Cluster:
     """
 
     def __init__(self, intended=0, timers=SHORT, alone=False, replicas=2, sentinels=3,
-                 node_settings=(), sentinel_settings=(), name=MASTER):
-        self.intended, self.timers, self.name = intended, timers, name
+                 node_settings=(), sentinel_settings=(), name=MASTER, host=HOST):
+        self.intended, self.timers, self.name, self.host = intended, timers, name, host
         self._alone, self._counts = alone, (replicas, sentinels)
         self._settings = (node_settings, sentinel_settings)
         self.nodes, self.sentinels = [], []
@@ -269,13 +270,13 @@ class Cluster:
         node_settings, sentinel_settings = self._settings
         for index in range(1 + replicas):
             self._add(self.nodes, Node(self.directory, self.nodes[0] if index else None,
-                                       node_settings))
+                                       node_settings, self.host))
         wait_until(lambda: all(n.in_sync_with(self.nodes[0]) for n in self.nodes[1:]), 15,
                    "replicas in sync")
         for _ in range(sentinels):
             self._add(self.sentinels, Sentinel(self.directory, {self.name: self.nodes[0].port},
                                                self.timers, sentinels // 2 + 1,
-                                               sentinel_settings))
+                                               sentinel_settings, self.host))
         self.wait_settled()
         self._first_epoch = self.epoch()
 
@@ -354,7 +355,7 @@ class Cluster:
 
     def restart_as_replica(self, node):
         """Brings a killed node back as a replica of the present primary, not as a rival."""
-        node.start("--replicaof", f"{HOST} {self.primary.port}")
+        node.start("--replicaof", f"{self.host} {self.primary.port}")
 
     def events_text(self):
         """For a failure's report: what each Sentinel did."""

@@ -61,6 +61,16 @@ class Port:
             self._fd = None
 
 
+def why_no_ipv6():
+    """None where ::1 can be listened on, else the reason."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+            return None
+    except OSError as error:
+        return f"no IPv6 here: {error}"
+
+
 class Slot:
     """One of three places for a cluster; alone takes all three, for cases at full speed."""
 

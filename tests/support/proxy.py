@@ -50,6 +50,12 @@ def run(*arguments, env=None, timeout=20):
     return done.returncode, done.stdout.decode(), done.stderr.decode()
 
 
+def joined(address):
+    """host:port, a v6 host in brackets, as it is configured and logged."""
+    host, port = address
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 class Entry(dict):
     """One log line: its pairs; `level` and `event` as attributes."""
 
@@ -84,9 +90,9 @@ class Proxy:
     """
 
     def __init__(self, sentinels=(), settings=None, master="mymaster", config=None, arguments=(),
-                 env=None, sentinel_settings=None, wrapper=()):
+                 env=None, sentinel_settings=None, wrapper=(), host="127.0.0.1"):
         self._port = Port()
-        self.address = ("127.0.0.1", self._port.number)
+        self.address = (host, self._port.number)
         self.directory = tempfile.mkdtemp(prefix="vedette-proxy-")
         self.log_path = os.path.join(self.directory, "log")
         self.env = environment()
@@ -95,12 +101,12 @@ class Proxy:
         if config is not None:
             path = os.path.join(self.directory, "vedette.ini")
             with open(path, "w", encoding="utf-8") as file:
-                file.write(config.replace("@LISTEN@", f"127.0.0.1:{self._port.number}"))
+                file.write(config.replace("@LISTEN@", joined(self.address)))
             self.argv += ["--config", path]
         else:
-            for host, port in sentinels:
-                self.argv += ["--sentinel", f"{host}:{port}"]
-            self.argv += ["--master", master, "--listen", f"127.0.0.1:{self._port.number}"]
+            for sentinel in sentinels:
+                self.argv += ["--sentinel", joined(sentinel)]
+            self.argv += ["--master", master, "--listen", joined(self.address)]
         merged = {"proxy.workers": 2, "proxy.log-level": "info"} if config is None else {}
         merged.update({f"sentinel.{k}": v for k, v in (sentinel_settings or {}).items()})
         for key, value in (settings or {}).items():
