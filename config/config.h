@@ -11,9 +11,11 @@
 #include "proxy/base/buf.h"
 #include "proxy/base/log.h"
 
-#define CONFIG_AUTO         0  /* value of numbers whose key says "auto" */
-#define CONFIG_SERVICES_MAX 64 /* each has a listener and probes within FDS_RESERVED */
-#define CONFIG_GROUPS_MAX   16 /* groups of Sentinels, the plain one included */
+#define CONFIG_AUTO          0   /* value of numbers whose key says "auto" */
+#define CONFIG_SERVICES_MAX  64  /* each has a listener and probes within FDS_RESERVED */
+#define CONFIG_GROUPS_MAX    16  /* groups of Sentinels, the plain one included */
+#define CONFIG_LISTENERS_MAX 16  /* of one service */
+#define CONFIG_MAPPINGS_MAX  256 /* of one group of Sentinels */
 
 struct config_addrs {
     struct addr *v;
@@ -21,7 +23,7 @@ struct config_addrs {
 };
 
 /* An address that Sentinels announce and the one that leads there from here. Port 0 of announced:
- * every port; of reachable: the announced one. */
+ * every port; of reachable: the announced one, or a unix socket. */
 struct config_mapping {
     struct addr announced, reachable;
 };
@@ -59,7 +61,8 @@ struct config_service {
     char *master;   /* the name that its Sentinels monitor it under; NULL: the same */
     char *sentinel; /* the name of its group; NULL: the plain one */
     size_t group;   /* index of that into config->groups */
-    struct addr listen;
+    struct config_addrs listen;
+    uint32_t unix_mode;       /* permissions of unix sockets it listens on */
     char *user, *password;    /* of our own connections to Redis; NULL: none */
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
     bool hold_on_failover;    /* no: go on with the primary while Sentinel moves it */

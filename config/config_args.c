@@ -7,7 +7,7 @@ const struct config_flag config_flags[FLAG_COUNT] = {
     {"--config", "FILE", "read this file; without it there is none"},
     {"--sentinel", "HOST:PORT", "a Sentinel; repeat it for each"},
     {"--master", "NAME", "the name of the primary that the Sentinels monitor (mymaster)"},
-    {"--listen", "ADDR", "where clients connect to (127.0.0.1:6379)"},
+    {"--listen", "ADDR", "where clients connect to (127.0.0.1:6379); repeat it for each"},
     {"--set", "SECTION.KEY=VALUE", "any key: --set proxy.workers=2"},
     {"--check", NULL, "say whether the configuration is good, and end"},
     {"--print-config", NULL, "print the effective configuration, and end"},

@@ -83,7 +83,9 @@ static void build_section(const struct draft_section *from, void *section,
             continue;
         }
         enum config_level level = level_of(from, key);
-        store_default(key, section);
+        if (level == LEVEL_DEFAULT || !config_key_is_list(key)) {
+            store_default(key, section);
+        }
         for (size_t i = 0; i < from->count; i++) {
             if (from->v[i].key == key && from->v[i].level == level) {
                 store(&from->v[i], section, &origin->keys[k], report);
@@ -162,6 +164,7 @@ void config_free(struct config **config)
     for (size_t i = 0; i < c->service_count; i++) {
         free_secret(c->services[i].password);
         free(c->services[i].user);
+        free(c->services[i].listen.v);
         free(c->services[i].master);
         free(c->services[i].sentinel);
         free(c->services[i].name);

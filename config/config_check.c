@@ -157,6 +157,14 @@ static void check_map(const struct check *c, size_t group)
 {
     const struct config_mappings *map = &c->config->groups[group].address_map;
     const struct key_origin *origin = origin_of(c, group_section(group), "address-map");
+    if (map->count > CONFIG_MAPPINGS_MAX) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: %zu entries of address-map are more than %d; map hosts with all "
+                          "their ports",
+                          where(c, group_section(group), "address-map"), map->count,
+                          CONFIG_MAPPINGS_MAX);
+        return;
+    }
     for (size_t i = 0; i < map->count && !origin->bad; i++) {
         for (size_t j = 0; j < i; j++) {
             char text[ADDR_TEXT_MAX];
@@ -208,6 +216,10 @@ static struct place place_of(const struct addr *addr)
     if (!addr_numeric(&numeric, &sa)) {
         return place;
     }
+    if (addr_is_unix(addr)) {
+        place.loopback = true; /* and equal to none but itself, as a name is */
+        return place;
+    }
     place.family = sa.ss.ss_family;
     if (place.family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&sa.ss;
@@ -237,22 +249,69 @@ static bool overlap(const struct addr *a, const struct addr *b)
            (x.any || y.any || memcmp(x.bytes, y.bytes, sizeof x.bytes) == 0);
 }
 
+/* The i-th listener of all services. */
+struct ear {
+    const struct config_service *service;
+    const struct addr *at;
+    const char *where;
+    bool refused;
+};
+
+static struct ear ear_at(const struct check *c, size_t i)
+{
+    size_t service = 0;
+    while (i >= c->config->services[service].listen.count) {
+        i -= c->config->services[service++].listen.count;
+    }
+    size_t section = service_section(c, service);
+    const struct key_origin *origin = origin_of(c, section, "listen");
+    return (struct ear){.service = &c->config->services[service],
+                        .at = &c->config->services[service].listen.v[i],
+                        .where = i < origin->count ? origin->where[i] : where(c, section, "listen"),
+                        .refused = origin->bad};
+}
+
+static size_t ear_count(const struct check *c)
+{
+    size_t count = 0;
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        count += c->config->services[i].listen.count;
+    }
+    return count;
+}
+
+/* True if so, and reported. */
+static bool too_many_ears(const struct check *c)
+{
+    bool any = false;
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        const struct config_service *s = &c->config->services[i];
+        if (s->listen.count > CONFIG_LISTENERS_MAX) {
+            any = true;
+            config_report_add(c->report, CONFIG_ERROR,
+                              "%s: %zu listeners in [service %s] are more than %d; list fewer",
+                              where(c, service_section(c, i), "listen"), s->listen.count, s->name,
+                              CONFIG_LISTENERS_MAX);
+        }
+    }
+    return any;
+}
+
 static void check_listeners(const struct check *c)
 {
-    for (size_t i = 0; i < c->config->service_count; i++) {
-        const struct config_service *a = &c->config->services[i];
+    size_t count = too_many_ears(c) ? 0 : ear_count(c);
+    for (size_t i = 0; i < count; i++) {
+        struct ear a = ear_at(c, i);
         for (size_t j = 0; j < i; j++) {
-            const struct config_service *b = &c->config->services[j];
+            struct ear b = ear_at(c, j);
             char at[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
-            if (overlap(&a->listen, &b->listen) && !refused(c, service_section(c, i), "listen") &&
-                !refused(c, service_section(c, j), "listen")) {
-                config_report_add(
-                    c->report, CONFIG_ERROR,
-                    "%s: [service %s] listens on %s and [service %s] on %s (%s); give one "
-                    "of them another port",
-                    where(c, service_section(c, i), "listen"), a->name, addr_text(&a->listen, at),
-                    b->name, addr_text(&b->listen, other),
-                    where(c, service_section(c, j), "listen"));
+            if (overlap(a.at, b.at) && !a.refused && !b.refused) {
+                config_report_add(c->report, CONFIG_ERROR,
+                                  "%s: [service %s] listens on %s and [service %s] on %s (%s); %s",
+                                  a.where, a.service->name, addr_text(a.at, at), b.service->name,
+                                  addr_text(b.at, other), b.where,
+                                  addr_is_unix(a.at) ? "give one of them another path"
+                                                     : "give one of them another port");
                 break;
             }
         }
@@ -262,10 +321,11 @@ static void check_listeners(const struct check *c)
 static void check_protected_mode(const struct check *c)
 {
     bool on = c->config->proxy.protected_mode && !refused(c, DRAFT_PROXY, "protected-mode");
-    for (size_t i = 0; i < c->config->service_count; i++) {
-        const struct config_service *s = &c->config->services[i];
+    size_t count = ear_count(c);
+    for (size_t i = 0; i < count && on; i++) {
+        struct ear e = ear_at(c, i);
         char at[ADDR_TEXT_MAX];
-        if (!on || s->password == NULL || place_of(&s->listen).loopback) {
+        if (e.service->password == NULL || place_of(e.at).loopback) {
             continue;
         }
         config_report_add(
@@ -274,18 +334,21 @@ static void check_protected_mode(const struct check *c)
             "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
             "or set protected-mode = no in [proxy] if only trusted clients reach that "
             "address",
-            where(c, service_section(c, i), "listen"), s->name, addr_text(&s->listen, at));
+            e.where, e.service->name, addr_text(e.at, at));
     }
 }
 
-/* Descriptors that are not for clients: each group of Sentinels beyond the first wants its own. */
+/* Descriptors that are not for clients: what FDS_RESERVED has no room for is each group of
+ * Sentinels beyond the first, and each listener of a service beyond its first. */
 static uint32_t reserved_fds(const struct check *c)
 {
     uint32_t used = 0;
     for (size_t i = 0; i < c->config->group_count; i++) {
         used += user_of(c, i) < c->config->service_count ? 1 : 0;
     }
-    return FDS_RESERVED + (used > 1 ? (used - 1) * 2 * SENTINELS_MAX : 0);
+    size_t ears = ear_count(c), services = c->config->service_count;
+    size_t more = ears > services ? ears - services : 0;
+    return FDS_RESERVED + (uint32_t)more + (used > 1 ? (used - 1) * 2 * SENTINELS_MAX : 0);
 }
 
 static void check_descriptors(const struct check *c, uint64_t limit)

@@ -79,7 +79,7 @@ void config_help(struct buf *out)
 {
     buf_append_str(out, "vedette: a Sentinel-aware high-availability proxy for Redis and Valkey\n\n"
                         "usage: vedette [--config FILE] [--sentinel HOST:PORT]... [--master NAME]\n"
-                        "               [--listen ADDR] [--set SECTION.KEY=VALUE]... [--check]\n"
+                        "               [--listen ADDR]... [--set SECTION.KEY=VALUE]... [--check]\n"
                         "               [--print-config] [--version] [--help]\n\n");
     put_flags(out);
     buf_append_str(

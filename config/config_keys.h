@@ -13,7 +13,7 @@ enum config_type {
     TYPE_SIZE,
     TYPE_BOOL,
     TYPE_LEVEL,
-    TYPE_ADDR,
+    TYPE_MODE,
     TYPE_ADDRS,
     TYPE_MAP,
     TYPE_TEXT,

@@ -48,9 +48,14 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         return;
     case TYPE_BOOL: buf_append_str(out, "yes or no"); return;
     case TYPE_LEVEL: buf_append_str(out, "debug, info, notice, warning or error"); return;
-    case TYPE_ADDR:
-    case TYPE_ADDRS: buf_append_str(out, "host:port or [v6]:port"); return;
-    case TYPE_MAP: buf_append_str(out, "ANNOUNCED REACHABLE, each host or host:port"); return;
+    case TYPE_MODE:
+        buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
+        return;
+    case TYPE_ADDRS: buf_append_str(out, "host:port, [v6]:port or unix:/path"); return;
+    case TYPE_MAP:
+        buf_append_str(out,
+                       "ANNOUNCED REACHABLE, each host or host:port, the second also unix:/path");
+        return;
     case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
     case TYPE_SECRET: buf_append_str(out, "text"); return;
     case TYPE_SECRET_FILE: buf_append_str(out, "a path"); return;
@@ -97,6 +102,19 @@ static bool parse_number(const struct config_key *key, struct slice text, uint64
     return good && *out >= key->min && *out <= key->max;
 }
 
+static bool parse_mode(const struct config_key *key, struct slice text, uint64_t *out)
+{
+    uint64_t mode = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        if (text.p[i] < '0' || text.p[i] > '7' || i == 4) {
+            return false;
+        }
+        mode = mode * 8 + (uint64_t)(text.p[i] - '0');
+    }
+    *out = mode;
+    return mode >= key->min && mode <= key->max;
+}
+
 static bool parse_word(struct slice text, const char *const *words, size_t count, uint64_t *out)
 {
     for (size_t i = 0; i < count; i++) {
@@ -109,17 +127,15 @@ static bool parse_word(struct slice text, const char *const *words, size_t count
 }
 
 /* What no address holds, with words of ours; false and nothing in *problem for all else. */
-static bool is_odd(const struct config_key *key, struct slice text, struct buf *problem)
+static bool is_odd(struct slice text, struct buf *problem)
 {
-    if (slice_starts_with(text, "unix:") || slice_starts_with(text, "/")) {
-        buf_append_str(problem, "only TCP addresses are supported, no Unix sockets; write "
-                                "host:port");
+    if (slice_starts_with(text, "/")) {
+        buf_append_str(problem, "a unix socket is written unix:/path");
         return true;
     }
     for (size_t i = 0; i < text.n; i++) {
         if (text.p[i] == ',') {
-            buf_append_str(problem, config_key_is_list(key) ? "one address only; repeat it for each"
-                                                            : "one address only");
+            buf_append_str(problem, "one address only; repeat it for each");
             return true;
         }
         if (strchr(";#=\"'", text.p[i]) != NULL) {
@@ -133,7 +149,7 @@ static bool is_odd(const struct config_key *key, struct slice text, struct buf *
 static bool parse_addr(const struct config_key *key, struct slice text, struct addr *out,
                        struct buf *problem)
 {
-    if (is_odd(key, text, problem)) {
+    if (is_odd(text, problem)) {
         return false;
     }
     const char *wrong = key->type == TYPE_MAP ? addr_parse_loose(text, out)
@@ -170,7 +186,11 @@ static bool parse_map(const struct config_key *key, struct slice text, struct co
         !parse_addr(key, reachable, &out->reachable, problem)) {
         return false;
     }
-    if (out->announced.port == 0 && out->reachable.port != 0) {
+    if (addr_is_unix(&out->announced)) {
+        buf_append_str(problem, "Sentinels announce no unix sockets; write host:port first");
+        return false;
+    }
+    if (out->announced.port == 0 && (out->reachable.port != 0 || addr_is_unix(&out->reachable))) {
         buf_append_str(problem, "all ports of a host can't lead to one; write the announced port "
                                 "too, or leave out the other one");
         return false;
@@ -223,7 +243,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_LEVEL:
         good = parse_word(text, level_words, ARRAY_LEN(level_words), &out->number);
         break;
-    case TYPE_ADDR:
+    case TYPE_MODE: good = parse_mode(key, text, &out->number); break;
     case TYPE_ADDRS: return parse_addr(key, text, &out->addr, problem);
     case TYPE_MAP: return parse_map(key, text, &out->map, problem);
     case TYPE_TEXT:
@@ -242,12 +262,12 @@ void config_value_store(const struct config_key *key, const struct config_value 
 {
     void *field = config_key_field(key, section);
     switch (key->type) {
-    case TYPE_COUNT: *(uint32_t *)field = (uint32_t)value->number; return;
+    case TYPE_COUNT:
+    case TYPE_MODE: *(uint32_t *)field = (uint32_t)value->number; return;
     case TYPE_DURATION:
     case TYPE_SIZE: *(uint64_t *)field = value->number; return;
     case TYPE_BOOL: *(bool *)field = value->number != 0; return;
     case TYPE_LEVEL: *(enum log_level *)field = (enum log_level)value->number; return;
-    case TYPE_ADDR: *(struct addr *)field = value->addr; return;
     case TYPE_ADDRS: {
         struct config_addrs *list = field;
         list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
@@ -270,7 +290,6 @@ void config_value_store(const struct config_key *key, const struct config_value 
 void config_value_format(const struct config_key *key, const void *section, struct buf *out)
 {
     const void *field = config_key_field_const(key, section);
-    char text[ADDR_TEXT_MAX];
     uint64_t number = 0;
     switch (key->type) {
     case TYPE_COUNT: number = *(const uint32_t *)field; break;
@@ -278,7 +297,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_SIZE: number = *(const uint64_t *)field; break;
     case TYPE_BOOL: buf_append_str(out, *(const bool *)field ? "yes" : "no"); return;
     case TYPE_LEVEL: buf_append_str(out, level_words[*(const enum log_level *)field]); return;
-    case TYPE_ADDR: buf_append_str(out, addr_text(field, text)); return;
+    case TYPE_MODE: buf_printf(out, "%04o", (unsigned)*(const uint32_t *)field); return;
     case TYPE_ADDRS:
     case TYPE_MAP:
     case TYPE_TEXT:

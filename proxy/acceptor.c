@@ -14,6 +14,7 @@
 struct endpoint {
     struct acceptor *acceptor;
     size_t service;
+    const struct addr *at;
     struct listener *listener;
 };
 
@@ -21,7 +22,8 @@ struct acceptor {
     const struct config *config;
     struct worker *const *workers;
     size_t worker_count;
-    struct endpoint *endpoints; /* one a service */
+    struct endpoint *endpoints; /* of all services */
+    size_t endpoint_count;
 };
 
 /* The least loaded worker, and in *total what all of them have. */
@@ -58,25 +60,46 @@ static void on_accepted(void *owner, int fd)
     (void)close(fd);
 }
 
+static const char *listen_at(struct loop *loop, struct endpoint *e, uint32_t unix_mode)
+{
+    struct sockaddr_any at;
+    int err = 0;
+    const char *problem = resolve_now(e->at, &at);
+    if (problem == NULL && addr_is_unix(e->at)) {
+        e->listener = listener_open_unix(loop, &at, unix_mode, on_accepted, e, &problem);
+    } else if (problem == NULL) {
+        e->listener = listener_open(loop, &at, on_accepted, e, &err);
+        problem = e->listener == NULL ? strerrordesc_np(-err) : NULL;
+    }
+    return problem;
+}
+
 static bool open_endpoint(struct loop *loop, struct endpoint *e)
 {
     const struct config_service *service = &e->acceptor->config->services[e->service];
     char text[ADDR_TEXT_MAX];
-    struct sockaddr_any at;
-    const char *problem = resolve_now(&service->listen, &at);
-    if (problem == NULL) {
-        int err = 0;
-        e->listener = listener_open(loop, &at, on_accepted, e, &err);
-        problem = e->listener == NULL ? strerrordesc_np(-err) : NULL;
-    }
+    const char *problem = listen_at(loop, e, service->unix_mode);
     if (problem != NULL) {
         log_error("listen-failed", "service=%s address=%s error=%s", service->name,
-                  addr_text(&service->listen, text), log_quote(slice_str(problem)));
+                  addr_text(e->at, text), log_quote(slice_str(problem)));
         return false;
     }
-    log_notice("listening", "service=%s address=%s", service->name,
-               addr_text(&service->listen, text));
+    log_notice("listening", "service=%s address=%s", service->name, addr_text(e->at, text));
     return true;
+}
+
+static void list_endpoints(struct acceptor *a)
+{
+    const struct config *config = a->config;
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_addrs *listen = &config->services[i].listen;
+        a->endpoints =
+            xrealloc(a->endpoints, (a->endpoint_count + listen->count) * sizeof *a->endpoints);
+        for (size_t k = 0; k < listen->count; k++) {
+            a->endpoints[a->endpoint_count++] =
+                (struct endpoint){.acceptor = a, .service = i, .at = &listen->v[k]};
+        }
+    }
 }
 
 struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
@@ -86,9 +109,8 @@ struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
     a->config = config;
     a->workers = workers;
     a->worker_count = worker_count;
-    a->endpoints = xcalloc(config->service_count, sizeof *a->endpoints);
-    for (size_t i = 0; i < config->service_count; i++) {
-        a->endpoints[i] = (struct endpoint){.acceptor = a, .service = i};
+    list_endpoints(a);
+    for (size_t i = 0; i < a->endpoint_count; i++) {
         if (!open_endpoint(loop, &a->endpoints[i])) {
             acceptor_close(&a);
             return NULL;
@@ -104,7 +126,7 @@ void acceptor_close(struct acceptor **where)
         return;
     }
     *where = NULL;
-    for (size_t i = 0; i < a->config->service_count; i++) {
+    for (size_t i = 0; i < a->endpoint_count; i++) {
         listener_close(&a->endpoints[i].listener);
     }
     free(a->endpoints);

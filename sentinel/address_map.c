@@ -5,7 +5,7 @@
 void address_map_apply(const struct config_mappings *map, struct addr *addr)
 {
     const struct addr *to = NULL;
-    if (map->count == 0 || addr->host[0] == '\0') {
+    if (map->count == 0 || !addr_is_set(addr)) {
         return;
     }
     struct addr told = *addr;
@@ -22,7 +22,7 @@ void address_map_apply(const struct config_mappings *map, struct addr *addr)
         }
     }
     if (to != NULL) {
-        uint16_t port = to->port != 0 ? to->port : addr->port;
+        uint16_t port = to->port != 0 || addr_is_unix(to) ? to->port : addr->port;
         *addr = *to;
         addr->port = port;
     }

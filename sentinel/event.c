@@ -123,7 +123,7 @@ struct event event_parse(struct slice channel, struct slice payload)
         bool read = channels[i].layout == CHANGE ? parse_change(words, count, &event)
                                                  : parse_instance(words, count, &event);
         /* A replica that is down is no sign of anything. */
-        if (read && !(channels[i].kind == EVENT_SUSPICION && event.node.port != 0)) {
+        if (read && !(channels[i].kind == EVENT_SUSPICION && addr_is_set(&event.node))) {
             event.kind = channels[i].kind;
             return event;
         }

@@ -21,8 +21,8 @@ enum event_kind {
 struct event {
     enum event_kind kind;
     struct slice service; /* the master name it speaks of */
-    struct addr primary;  /* the primary it speaks of, the old one at a switch; port 0: not told */
-    struct addr node;     /* the replica it is about, or the new primary; port 0: none */
+    struct addr primary;  /* the primary it speaks of, the old one at a switch; empty: not told */
+    struct addr node;     /* the replica it is about, or the new primary; empty: none */
 };
 
 /* The channels to subscribe to. */

@@ -149,7 +149,7 @@ struct judge_advice {
     size_t votes, reachable; /* for the log */
     size_t want_count;
     struct judge_want want[JUDGE_WANTS_MAX];
-    struct addr old_name; /* the primary before a switch; port 0: none */
+    struct addr old_name; /* the primary before a switch; empty: none */
     bool unverified;      /* JUDGE_SWITCHED: ROLE was refused to us */
     bool ask;             /* ask all Sentinels now */
     bool fast;            /* poll and probe at the fast interval */

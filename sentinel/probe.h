@@ -29,7 +29,7 @@ void probe_want(struct probe *p, uint64_t interval_ms, uint64_t fresh_from_ms);
 
 const struct sockaddr_any *probe_at(const struct probe *p);
 /* The last answer; role NODE_UNKNOWN before the first. A connection that ends while it is idle is
- * no answer: a new one is opened at once. *master_name is that of a NODE_REPLICA; port 0: none. */
+ * no answer: a new one is opened at once. *master_name is that of a NODE_REPLICA; empty: none. */
 enum node_role probe_answer(const struct probe *p, struct addr *master_name, uint64_t *opened_ms,
                             uint64_t *answered_ms);
 

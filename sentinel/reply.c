@@ -83,7 +83,8 @@ bool reply_make_addr(struct slice host, struct slice port, struct addr *out)
 {
     static const char *const nowhere[] = {"?", "0.0.0.0", "::", "NULL"};
     int64_t number;
-    if (host.n > ADDR_HOST_MAX || !printable(host) || !slice_to_i64(port, 1, 65535, &number)) {
+    if (host.n > ADDR_HOST_MAX || !printable(host) || host.p[0] == '/' ||
+        !slice_to_i64(port, 1, 65535, &number)) {
         return false;
     }
     for (size_t i = 0; i < ARRAY_LEN(nowhere); i++) {

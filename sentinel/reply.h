@@ -39,7 +39,8 @@ struct slice reply_text(const struct reply *r);
 bool reply_is_error(const struct reply *r, const char *word);
 
 /* An address as a Sentinel gives it. False unless the host is a plausible name or address
- * (printable, at most 255 bytes, not empty, `?`, 0.0.0.0 or ::) and the port is in 1..65535. */
+ * (printable, at most 255 bytes, not empty, `?`, 0.0.0.0 or ::, not a path) and the port is
+ * in 1..65535. */
 bool reply_make_addr(struct slice host, struct slice port, struct addr *out) NODISCARD;
 /* A Sentinel's id; false when it is not 1..SENTINEL_ID_MAX printable characters. */
 bool reply_read_id(const struct reply *r, char out[SENTINEL_ID_MAX + 1]) NODISCARD;
@@ -76,7 +77,7 @@ enum role {
     ROLE_REFUSED, /* an error: the node lives but does not tell */
     ROLE_STRANGE, /* not an answer to ROLE, or no data node */
 };
-/* ROLE. *master is set for ROLE_REPLICA; port 0 when it is not usable. */
+/* ROLE. *master is set for ROLE_REPLICA; empty when it is not usable. */
 enum role reply_read_role(const struct reply *r, struct addr *master);
 
 enum push_kind { PUSH_MESSAGE, PUSH_SUBSCRIBED, PUSH_PONG, PUSH_OTHER };

@@ -12,7 +12,7 @@ static const char *name_of(const struct service *s)
 
 static const char *addr_or_none(const struct addr *a, char *out)
 {
-    return a->port == 0 ? "none" : log_quote(slice_str(addr_text(a, out)));
+    return addr_is_set(a) ? log_quote(slice_str(addr_text(a, out))) : "none";
 }
 
 static void log_primary(const struct service *s, const struct judge_advice *a)
@@ -32,7 +32,7 @@ static void log_state(const struct service *s, const struct judge_advice *a,
                       enum service_state state, bool begin)
 {
     char text[ADDR_TEXT_MAX];
-    const struct addr *primary = a->old_name.port != 0 ? &a->old_name : &s->judge.primary_name;
+    const struct addr *primary = addr_is_set(&a->old_name) ? &a->old_name : &s->judge.primary_name;
     const char *event = state == SERVICE_HOLDING ? (begin ? "hold-begin" : "hold-end")
                                                  : (begin ? "suspect-begin" : "suspect-end");
     log_at(begin ? LOG_WARNING : LOG_NOTICE, event,

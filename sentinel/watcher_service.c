@@ -172,7 +172,7 @@ static void gather_nodes(struct service *s, struct evidence *e)
         *out = (struct judge_node){.at = *probe_at(s->probe[i])};
         out->role =
             probe_answer(s->probe[i], &out->master_name, &out->opened_ms, &out->answered_ms);
-        if (out->master_name.port != 0 &&
+        if (addr_is_set(&out->master_name) &&
             !names_one(s->watcher->names, &out->master_name, &out->master)) {
             out->master.len = 0;
         }
@@ -310,7 +310,7 @@ void service_event(struct service *s, const struct event *event)
     } else {
         judge_alert(&s->judge, now);
     }
-    if (event->node.port != 0 && names_one(s->watcher->names, &event->node, &node)) {
+    if (addr_is_set(&event->node) && names_one(s->watcher->names, &event->node, &node)) {
         judge_candidate(&s->judge, &node, now);
     }
     service_decide(s);

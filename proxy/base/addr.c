@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
+#include <sys/un.h>
 
 static _Thread_local char problem[128];
 
@@ -69,10 +70,37 @@ static const char *check_host(struct slice host)
     return NULL;
 }
 
+#define UNIX_PREFIX "unix:"
+
+_Static_assert(ADDR_PATH_MAX == sizeof((struct sockaddr_un *)0)->sun_path - 1, "room for a NUL");
+_Static_assert(ADDR_PATH_MAX <= ADDR_HOST_MAX, "a path stands for a host");
+
+static const char *parse_path(struct slice path, struct addr *out)
+{
+    if (path.n < 2 || path.p[0] != '/') {
+        return "the path of a unix socket begins with '/': write unix:/path";
+    }
+    if (path.n > ADDR_PATH_MAX) {
+        return "the path of a unix socket is longer than 107 bytes; write a shorter one";
+    }
+    for (size_t i = 0; i < path.n; i++) {
+        if ((unsigned char)path.p[i] <= ' ' || path.p[i] == 0x7f) {
+            return "the path has a space or a control character; write another one";
+        }
+    }
+    memset(out, 0, sizeof *out);
+    memcpy(out->host, path.p, path.n);
+    return NULL;
+}
+
 static const char *parse(struct slice text, uint16_t default_port, bool loose, struct addr *out)
 {
     struct slice host, port;
     uint16_t number = default_port;
+    size_t prefix = strlen(UNIX_PREFIX);
+    if (slice_starts_with(text, UNIX_PREFIX)) {
+        return parse_path(slice_of(text.p + prefix, text.n - prefix), out);
+    }
     const char *err = split(text, &host, &port);
     if (err != NULL) {
         return err;
@@ -111,12 +139,17 @@ void addr_normalize(struct addr *a)
 
 bool addr_eq(const struct addr *a, const struct addr *b)
 {
-    return a->port == b->port && strcasecmp(a->host, b->host) == 0;
+    bool same = addr_is_unix(a) ? strcmp(a->host, b->host) == 0 : strcasecmp(a->host, b->host) == 0;
+    return same && a->port == b->port;
 }
 
 const char *addr_text(const struct addr *a, char *out)
 {
     bool v6 = strchr(a->host, ':') != NULL;
+    if (addr_is_unix(a)) {
+        (void)snprintf(out, ADDR_TEXT_MAX, UNIX_PREFIX "%s", a->host);
+        return out;
+    }
     int n = snprintf(out, ADDR_TEXT_MAX, v6 ? "[%s]" : "%s", a->host);
     if (a->port != 0) {
         (void)snprintf(out + n, ADDR_TEXT_MAX - (size_t)n, ":%u", (unsigned)a->port);
@@ -128,7 +161,15 @@ bool addr_numeric(const struct addr *a, struct sockaddr_any *out)
 {
     struct sockaddr_in v4 = {.sin_family = AF_INET, .sin_port = htons(a->port)};
     struct sockaddr_in6 v6 = {.sin6_family = AF_INET6, .sin6_port = htons(a->port)};
+    struct sockaddr_un path = {.sun_family = AF_UNIX};
+    size_t n = strlen(a->host);
     memset(out, 0, sizeof *out);
+    if (addr_is_unix(a) && n <= ADDR_PATH_MAX) {
+        memcpy(path.sun_path, a->host, n);
+        memcpy(&out->ss, &path, sizeof path);
+        out->len = sizeof path;
+        return true;
+    }
     if (inet_pton(AF_INET, a->host, &v4.sin_addr) == 1) {
         memcpy(&out->ss, &v4, sizeof v4);
         out->len = sizeof v4;
@@ -153,6 +194,11 @@ bool sockaddr_to_addr(const struct sockaddr_any *sa, struct addr *out)
 {
     memset(out, 0, sizeof *out);
     const void *from;
+    if (sa->len > 0 && sa->ss.ss_family == AF_UNIX) {
+        const struct sockaddr_un *un = (const struct sockaddr_un *)(const void *)&sa->ss;
+        memcpy(out->host, un->sun_path, ADDR_PATH_MAX);
+        return addr_is_unix(out); /* else it has no name, or an abstract one */
+    }
     if (sa->len > 0 && sa->ss.ss_family == AF_INET) {
         const struct sockaddr_in *v4 = (const struct sockaddr_in *)(const void *)&sa->ss;
         from = &v4->sin_addr;

@@ -9,6 +9,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/net/loop_uv.h"
+#include "proxy/net/unix_path.h"
 
 #define LISTENER_MAGIC 0x115e0003u
 #define BACKLOG        1024
@@ -20,6 +21,7 @@ struct listener {
     uv_poll_t poll;
     struct wheel_timer pause;
     bool closed;
+    struct unix_path file; /* of a unix socket */
     void (*accepted)(void *owner, int fd);
     void *owner;
 };
@@ -88,14 +90,9 @@ static int open_socket(const struct sockaddr_any *at)
     return fd;
 }
 
-struct listener *listener_open(struct loop *loop, const struct sockaddr_any *at,
-                               void (*accepted)(void *owner, int fd), void *owner, int *err)
+static struct listener *watch(struct loop *loop, int fd, void (*accepted)(void *owner, int fd),
+                              void *owner)
 {
-    int fd = open_socket(at);
-    if (fd < 0) {
-        *err = fd;
-        return NULL;
-    }
     struct listener *l = xcalloc(1, sizeof *l);
     l->magic = LISTENER_MAGIC;
     l->loop = loop;
@@ -105,7 +102,32 @@ struct listener *listener_open(struct loop *loop, const struct sockaddr_any *at,
     CHECK(uv_poll_init(loop_uv(loop), &l->poll, fd) == 0);
     l->poll.data = l;
     resume(l);
-    *err = 0;
+    return l;
+}
+
+struct listener *listener_open(struct loop *loop, const struct sockaddr_any *at,
+                               void (*accepted)(void *owner, int fd), void *owner, int *err)
+{
+    int fd = open_socket(at);
+    *err = fd < 0 ? fd : 0;
+    return fd < 0 ? NULL : watch(loop, fd, accepted, owner);
+}
+
+struct listener *listener_open_unix(struct loop *loop, const struct sockaddr_any *at, uint32_t mode,
+                                    void (*accepted)(void *owner, int fd), void *owner,
+                                    const char **problem)
+{
+    struct unix_path file;
+    int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
+    *problem = fd < 0 ? uv_strerror(-errno) : unix_path_listen(fd, at, mode, BACKLOG, &file);
+    if (*problem != NULL) {
+        if (fd >= 0) {
+            (void)close(fd);
+        }
+        return NULL;
+    }
+    struct listener *l = watch(loop, fd, accepted, owner);
+    l->file = file;
     return l;
 }
 
@@ -134,6 +156,7 @@ void listener_close(struct listener **where)
     *where = NULL;
     l->closed = true;
     loop_disarm(l->loop, &l->pause);
+    unix_path_remove(&l->file); /* while nobody else can be listening there */
     uv_close((uv_handle_t *)&l->poll, on_closed);
     (void)close(l->fd);
 }

@@ -12,7 +12,12 @@ struct listener;
  * pauses for ACCEPT_PAUSE_MS. NULL and *err (a negative errno) when the address can't be had. */
 struct listener *listener_open(struct loop *loop, const struct sockaddr_any *at,
                                void (*accepted)(void *owner, int fd), void *owner, int *err);
-/* The port listened on. */
+/* The same on the unix socket whose path `at` has, with these permissions; *problem tells in words
+ * what is wrong. The file is removed by listener_close. See unix_path.h for one that is there. */
+struct listener *listener_open_unix(struct loop *loop, const struct sockaddr_any *at, uint32_t mode,
+                                    void (*accepted)(void *owner, int fd), void *owner,
+                                    const char **problem);
+/* The port listened on; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *l);
 void listener_close(struct listener **where);
 

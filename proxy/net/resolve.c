@@ -76,6 +76,9 @@ struct resolve *resolve_start(struct loop *loop, const struct addr *name,
 const char *resolve_now(const struct addr *name, struct sockaddr_any *out)
 {
     char port[8];
+    if (addr_is_unix(name)) {
+        return addr_numeric(name, out) ? NULL : "not a path";
+    }
     (void)snprintf(port, sizeof port, "%u", (unsigned)name->port);
     struct addrinfo hints = {.ai_socktype = SOCK_STREAM, .ai_flags = AI_NUMERICSERV | AI_PASSIVE};
     struct addrinfo *info = NULL;

@@ -9,6 +9,8 @@
 #include "proxy/net/sock.h"
 
 #define TRANSPORT_MAGIC 0x7a490002u
+/* A unix socket with a full backlog refuses at once, where TCP would try again by itself. */
+#define UNIX_RETRY_MS 10u
 
 struct transport {
     uint32_t magic;
@@ -16,6 +18,8 @@ struct transport {
     int fd; /* -1: the socket could not be made, `connected` will say so */
     uv_poll_t poll;
     struct wheel_timer deadline; /* of connecting; or what reports an error known at once */
+    struct wheel_timer again;    /* the next try to connect */
+    struct sockaddr_any *to;     /* whereto; NULL: it is under way */
     int connect_err;
     bool connecting, reading, want_write, hung_up, broken, closed;
     int watched; /* UV_* events asked of libuv */
@@ -51,6 +55,7 @@ static void report_connected(struct transport *t, int err)
 {
     t->connecting = false;
     loop_disarm(t->loop, &t->deadline);
+    loop_disarm(t->loop, &t->again);
     if (err == 0) {
         t->reading = true;
     }
@@ -138,6 +143,35 @@ struct transport *transport_accept(struct loop *loop, int fd, const struct trans
     return t;
 }
 
+static int begin(int fd, const struct sockaddr_any *to)
+{
+    bool begun = connect(fd, (const struct sockaddr *)&to->ss, to->len) == 0;
+    return begun || errno == EINPROGRESS ? 0 : -errno;
+}
+
+static void on_again(struct wheel_timer *timer)
+{
+    struct transport *t = CONTAINER_OF(timer, struct transport, again);
+    CHECK_MAGIC(t, TRANSPORT_MAGIC);
+    int err = begin(t->fd, t->to);
+    if (err == -EAGAIN) {
+        loop_arm(t->loop, &t->again, UNIX_RETRY_MS, on_again);
+        return;
+    }
+    if (err != 0) {
+        report_connected(t, err);
+        return;
+    }
+    watch(t);
+}
+
+static void try_again_later(struct transport *t, const struct sockaddr_any *to)
+{
+    t->to = xcalloc(1, sizeof *t->to);
+    *t->to = *to;
+    loop_arm(t->loop, &t->again, UNIX_RETRY_MS, on_again);
+}
+
 struct transport *transport_connect(struct loop *loop, const struct sockaddr_any *to,
                                     uint64_t timeout_ms, const struct transport_events *events,
                                     void *owner)
@@ -146,18 +180,20 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
     int err = fd < 0 ? -errno : 0;
     if (fd >= 0) {
         sock_tune_upstream(fd);
-        if (connect(fd, (const struct sockaddr *)&to->ss, to->len) != 0 && errno != EINPROGRESS) {
-            err = -errno;
-        }
+        err = begin(fd, to);
     }
     struct transport *t = transport_new(loop, fd, events, owner);
-    if (t->fd < 0 && err == 0) {
+    if (t->fd < 0 && (err == 0 || err == -EAGAIN)) {
         err = -ENOMEM;
     }
+    bool full = err == -EAGAIN && to->ss.ss_family == AF_UNIX;
+    err = full ? 0 : err;
     t->connect_err = err != 0 ? err : -ETIMEDOUT;
     t->connecting = true;
     loop_arm(loop, &t->deadline, err != 0 ? 0 : timeout_ms, on_deadline);
-    if (err == 0) {
+    if (full) {
+        try_again_later(t, to);
+    } else if (err == 0) {
         watch(t);
     }
     return t;
@@ -248,6 +284,8 @@ void transport_close(struct transport **where)
     t->closed = true;
     t->owner = NULL;
     loop_disarm(t->loop, &t->deadline);
+    loop_disarm(t->loop, &t->again);
+    free(t->to);
     if (t->fd < 0) {
         t->magic = 0;
         free(t);

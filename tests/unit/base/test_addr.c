@@ -141,6 +141,43 @@ static void a_port_may_be_left_out(void **state)
     assert_non_null(addr_parse_loose(slice_str("::1"), &a));
 }
 
+static void unix_sockets(void **state)
+{
+    static const char *const bad[] = {"unix:",     "unix:a",    "unix:run/s", "unix:/",
+                                      "unix:/a b", "unix:/a\n", "unix:@a",    "unix:/a\x7f"};
+    char text[ADDR_TEXT_MAX], path[ADDR_PATH_MAX + 16] = "unix:/";
+    struct addr a = parsed("unix:/run/Redis.sock", 26379), b = parsed("unix:/run/redis.sock", 0);
+    struct sockaddr_any at, other;
+    struct addr back;
+    (void)state;
+    assert_string_equal(a.host, "/run/Redis.sock");
+    assert_int_equal(a.port, 0);
+    assert_true(addr_is_unix(&a) && addr_is_set(&a));
+    assert_string_equal(addr_text(&a, text), "unix:/run/Redis.sock");
+    assert_false(addr_eq(&a, &b)); /* a path has case */
+    assert_null(addr_parse_loose(slice_str("unix:/run/redis.sock"), &back));
+    assert_true(addr_eq(&b, &back));
+    assert_true(addr_numeric(&a, &at));
+    assert_int_equal(at.ss.ss_family, AF_UNIX);
+    assert_true(sockaddr_to_addr(&at, &back));
+    assert_true(addr_eq(&a, &back));
+    assert_true(addr_numeric(&b, &other));
+    assert_true(sockaddr_eq(&at, &at));
+    assert_false(sockaddr_eq(&at, &other));
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        assert_non_null(addr_parse(slice_str(bad[i]), 1, &a));
+    }
+    memset(path + 6, 'x', ADDR_PATH_MAX);
+    path[5 + ADDR_PATH_MAX] = '\0';
+    a = parsed(path, 0);
+    assert_int_equal(strlen(a.host), ADDR_PATH_MAX);
+    assert_true(addr_numeric(&a, &at));
+    assert_true(sockaddr_to_addr(&at, &back));
+    assert_true(addr_eq(&a, &back));
+    path[5 + ADDR_PATH_MAX] = 'x';
+    assert_non_null(strstr(addr_parse(slice_str(path), 0, &a), "longer than 107"));
+}
+
 static struct sockaddr_any numeric(const char *text)
 {
     struct addr a = parsed(text, 0);
@@ -205,6 +242,7 @@ int main(void)
         cmocka_unit_test(texts),
         cmocka_unit_test(compares),
         cmocka_unit_test(a_port_may_be_left_out),
+        cmocka_unit_test(unix_sockets),
         cmocka_unit_test(socket_addresses),
         cmocka_unit_test(socket_addresses_compare),
     };

@@ -40,7 +40,7 @@ static void test_flags_alone(void **state)
     assert_int_equal(l.config->groups[0].address.v[0].port, 26380);
     assert_string_equal(l.config->groups[0].address.v[1].host, "s2");
     assert_string_equal(l.config->services[0].name, "cache");
-    assert_int_equal(l.config->services[0].listen.port, 7000);
+    assert_int_equal(l.config->services[0].listen.v[0].port, 7000);
     assert_int_equal(l.config->services[0].hold_timeout_ms, 5000);
     free_loaded(&l);
 }
@@ -58,7 +58,7 @@ static void test_set_splits(void **state)
     (void)state;
     open.env[0] = "VEDETTE_PROXY_PROTECTED_MODE=no";
     l = load_good(&open);
-    assert_string_equal(l.config->services[0].listen.host, "h.example");
+    assert_string_equal(l.config->services[0].listen.v[0].host, "h.example");
     assert_string_equal(l.config->services[0].password, "x=y.z");
     free_loaded(&l);
 }
@@ -101,12 +101,10 @@ static void test_mistakes(void **state)
          .said = "E --config: given twice; keep one of them\n"
                  "E tests/a: bad configuration file: it can't be read: No such file or directory; "
                  "check the path given as --config\n"},
-        {.args = {"--sentinel", "s1", "--listen", "h:1", "--listen", "h:2"},
-         .said = "E --listen: duplicate key 'listen' in [service mymaster]; the first is "
-                 "--listen; keep one of them\n"},
-        {.args = {"--sentinel", "s1", "--listen", "h:1", "--set", "service.mymaster.listen=h:2"},
-         .said = "E --set service.mymaster.listen: duplicate key 'listen' in [service mymaster]; "
-                 "the first is --listen; keep one of them\n"},
+        {.args = {"--sentinel", "s1", "--listen", "h:1", "--listen", "h:2"}, .said = ""},
+        {.args = {"--sentinel", "s1", "--listen", "h:1", "--set", "service.mymaster.listen=h:1"},
+         .said = "E --set service.mymaster.listen: [service mymaster] listens on h:1 and [service "
+                 "mymaster] on h:1 (--listen); give one of them another port\n"},
     };
     (void)state;
     check_cases(cases, ARRAY_LEN(cases));
@@ -179,7 +177,7 @@ static void test_one_service(void **state)
     assert_int_equal(l.config->service_count, 1);
     assert_string_equal(l.config->services[0].name, "b");
     assert_int_equal(l.config->services[0].hold_grace_ms, 1);
-    assert_int_equal(l.config->services[0].listen.port, 7000);
+    assert_int_equal(l.config->services[0].listen.v[0].port, 7000);
     free_loaded(&l);
     check_cases(several, ARRAY_LEN(several));
 }

@@ -51,6 +51,25 @@ static void test_too_many(void **state)
     c.said = "E v.ini:131: more than 64 services; start a second proxy for the others\n";
     check_case(&c);
     buf_release(&text);
+    buf_append_str(&text, SENTINEL_LINES "[service a]\n");
+    for (int i = 0; i < 17; i++) {
+        buf_printf(&text, "listen = h:%d\n", i + 1);
+    }
+    buf_append(&text, slice_of("", 1));
+    c.file = buf_head(&text);
+    c.said = "E v.ini:4: 17 listeners in [service a] are more than 16; list fewer\n";
+    check_case(&c);
+    buf_release(&text);
+    buf_append_str(&text, SENTINEL_LINES);
+    for (int i = 0; i < 257; i++) {
+        buf_printf(&text, "address-map = h%d h\n", i);
+    }
+    buf_append(&text, slice_of("", 1));
+    c.file = buf_head(&text);
+    c.said = "E v.ini:3: 257 entries of address-map are more than 256; map hosts with all their "
+             "ports\n";
+    check_case(&c);
+    buf_release(&text);
 }
 
 static void test_credentials(void **state)
@@ -85,6 +104,8 @@ static void test_listeners(void **state)
         {"[::1]:1", "[0:0::1]:1", true},       {"localhost:1", "127.0.0.1:1", true},
         {"LOCALHOST:1", "0.0.0.0:1", true},    {"a.example:1", "A.example:1", true},
         {"a.example:1", "b.example:1", false}, {"a.example:1", "0.0.0.0:1", false},
+        {"unix:/a", "unix:/b", false},         {"unix:/a", "127.0.0.1:1", false},
+        {"unix:/a", "unix:/A", false},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -101,6 +122,11 @@ static void test_listeners(void **state)
         struct config_case c = {.file = text, .said = said};
         check_case(&c);
     }
+    static const struct config_case unix_twice = {
+        .file = SENTINEL_LINES "[service a]\nlisten = unix:/a\nlisten = h:1\nlisten = unix:/a\n",
+        .said = "E v.ini:6: [service a] listens on unix:/a and [service a] on unix:/a (v.ini:4); "
+                "give one of them another path\n"};
+    check_case(&unix_twice);
     static const struct config_case defaults = {
         .file = SENTINEL_LINES "[service a]\n[service b]\n",
         .said = "E v.ini:4: [service b] listens on 127.0.0.1:6379 and [service a] on "
@@ -113,7 +139,7 @@ static void test_protected_mode(void **state)
     static const char *const open[] = {"0.0.0.0:6379", "[::]:6379", "10.0.0.1:6379", "h:6379",
                                        "128.0.0.1:6379"};
     static const char *const closed[] = {"127.0.0.1:6379", "127.9.9.9:1", "[::1]:6379",
-                                         "localhost:6379"};
+                                         "localhost:6379", "unix:/run/v.sock"};
     char text[256], said[512];
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(open); i++) {

@@ -10,7 +10,7 @@ static void test_names(void **state)
                 "vedette_listen=x"}};
     struct loaded l = load_good(&c);
     (void)state;
-    assert_int_equal(l.config->services[0].listen.port, 7000);
+    assert_int_equal(l.config->services[0].listen.v[0].port, 7000);
     assert_false(l.config->services[0].hold_on_failover);
     assert_string_equal(l.config->services[0].password, " top ;secret");
     assert_int_equal(l.config->groups[0].address.count, 3);

@@ -58,6 +58,12 @@ static void test_mistakes(void **state)
         {.file = ENTRY "a b:1\n",
          .said = BAD "a b:1" OF "all ports of a host can't lead to one; write the announced port "
                      "too, or leave out the other one\n"},
+        {.file = ENTRY "unix:/a b\n",
+         .said = BAD "unix:/a b" OF "Sentinels announce no unix sockets; write host:port first\n"},
+        {.file = ENTRY "a unix:/b\n",
+         .said = BAD "a unix:/b" OF "all ports of a host can't lead to one; write the announced "
+                     "port too, or leave out the other one\n"},
+        {.file = ENTRY "a:1 unix:/b\n", .said = ""},
         {.file = ENTRY "a:1 b\naddress-map = a:1 c\n",
          .said = "E v.ini:4: a:1 is mapped twice; the first is v.ini:3; keep one of them\n"},
         {.file = ENTRY "[::1] b\naddress-map = [0::0:1] b\n",

@@ -48,6 +48,8 @@ static const char printed[] = "[proxy]\n"
                               "# sentinel is not set\n"
                               "# from --listen\n"
                               "listen = 127.0.0.1:7000\n"
+                              "# default\n"
+                              "unix-mode = 0700\n"
                               "# user is not set\n"
                               "# password is not set\n"
                               "# password-file is not set\n"
@@ -110,6 +112,8 @@ static void test_loads_again(void **state)
                                 "stall-timeout = 59999ms\n[service b]\nfollow-role = no\n"
                                 "hold-on-failover = no\nhold-timeout = 1h\npassword = x\n",
          .args = {"--set=proxy.workers=3", "--set=sentinel.min-agree=2"}},
+        {.file = SENTINEL_LINES "[service a]\nlisten = unix:/a\nlisten = h:1\nunix-mode = 7\n"},
+        {.file = SENTINEL_LINES "address-map = c:1 unix:/x\n"},
         {.file = SENTINEL_LINES "address-map = [0:0::1] b\naddress-map = c:1 [::1]:2\n"},
         {.file = "[service a]\nsentinel = two\n[sentinel two]\naddress = s2\nuser = u\n"
                  "password-file = /proc/sys/kernel/ostype\n"},
@@ -160,11 +164,12 @@ static void test_help_and_table(void **state)
     for (const char *line = buf_head(&help); *line != '\0'; line += strcspn(line, "\n") + 1) {
         assert_true(strcspn(line, "\n") <= 80);
     }
-    assert_non_null(strstr(buf_head(&help),
-                           "usage: vedette [--config FILE] [--sentinel HOST:PORT]... [--master "
-                           "NAME]\n"
-                           "               [--listen ADDR] [--set SECTION.KEY=VALUE]... [--check]\n"
-                           "               [--print-config] [--version] [--help]\n"));
+    assert_non_null(
+        strstr(buf_head(&help),
+               "usage: vedette [--config FILE] [--sentinel HOST:PORT]... [--master "
+               "NAME]\n"
+               "               [--listen ADDR]... [--set SECTION.KEY=VALUE]... [--check]\n"
+               "               [--print-config] [--version] [--help]\n"));
     assert_non_null(strstr(buf_head(&help), "\n  --sentinel HOST:PORT  a Sentinel; repeat it for "
                                             "each\n"));
     assert_non_null(strstr(buf_head(&table),

@@ -26,8 +26,10 @@ static void test_defaults(void **state)
     assert_int_equal(l.config->service_count, 1);
     const struct config_service *v = &l.config->services[0];
     assert_string_equal(v->name, "mymaster");
-    assert_string_equal(v->listen.host, "127.0.0.1");
-    assert_int_equal(v->listen.port, 6379);
+    assert_int_equal(v->listen.count, 1);
+    assert_string_equal(v->listen.v[0].host, "127.0.0.1");
+    assert_int_equal(v->listen.v[0].port, 6379);
+    assert_int_equal(v->unix_mode, 0700);
     assert_null(v->user);
     assert_null(v->password);
     assert_int_equal(v->hold_timeout_ms, CONFIG_AUTO);
@@ -65,6 +67,10 @@ static const struct range_case ranges[] = {
     {"sentinel.poll-interval", {"100ms", "2s"}, {"49ms", "2001ms"}, "50ms..2s"},
     {"sentinel.poll-interval-fast", {"10ms", "1s"}, {"9ms", "1001ms"}, "10ms..1s"},
     {"sentinel.min-agree", {"auto", "1", "32"}, {"0", "33", "majority"}, "auto or 1..32"},
+    {"service.mymaster.unix-mode",
+     {"0700", "0777", "0"},
+     {"1000", "08", "rwx", "00700", "-1"},
+     "octal 0000..0777"},
     {"service.mymaster.hold-timeout",
      {"auto", "100ms", "1h"},
      {"99ms", "61m", "0", "30"},
@@ -123,7 +129,7 @@ static void test_every_key_has_a_range_case(void **state)
     for (size_t i = 0; i < CONFIG_KEY_COUNT; i++) {
         const struct config_key *key = &config_keys[i];
         char name[128];
-        bool found = key->type >= TYPE_ADDR; /* addresses and text are below */
+        bool found = key->type >= TYPE_ADDRS; /* addresses and text are below */
         (void)snprintf(name, sizeof name, "%s%s.%s", config_section_word(key->section),
                        key->section == SECTION_SERVICE ? ".mymaster" : "", key->name);
         for (size_t j = 0; j < ARRAY_LEN(ranges); j++) {
@@ -160,18 +166,25 @@ static void test_units(void **state)
 static void test_addresses(void **state)
 {
     static const struct config_case cases[] = {
-        {.args = {"--sentinel", "unix:/run/s.sock"},
-         .said = "E --sentinel: bad value 'unix:/run/s.sock' for 'address' in [sentinel]; only TCP "
-                 "addresses are supported, no Unix sockets; write host:port\n"},
         {.args = {"--sentinel", "s1", "--listen", "/run/redis.sock"},
-         .said = "E --listen: bad value '/run/redis.sock' for 'listen' in [service mymaster]; only "
-                 "TCP addresses are supported, no Unix sockets; write host:port\n"},
+         .said = "E --listen: bad value '/run/redis.sock' for 'listen' in [service mymaster]; a "
+                 "unix socket is written unix:/path\n"},
+        {.args = {"--sentinel", "s1", "--listen", "unix:redis.sock"},
+         .said = "E --listen: bad value 'unix:redis.sock' for 'listen' in [service mymaster]; the "
+                 "path of a unix socket begins with '/': write unix:/path\n"},
+        {.args = {"--sentinel", "s1", "--listen",
+                  "unix:/2345678901234567890123456789012345678901234567890123456789012345678901234"
+                  "56789012345678901234567890123456789"},
+         .said = "E --listen: bad value "
+                 "'unix:/2345678901234567890123456789012345678901234567890123456789' for 'listen' "
+                 "in [service mymaster]; the path of a unix socket is longer than 107 bytes; write "
+                 "a shorter one\n"},
         {.args = {"--sentinel", "s1,s2"},
          .said = "E --sentinel: bad value 's1,s2' for 'address' in [sentinel]; one address only; "
                  "repeat it for each\n"},
         {.args = {"--sentinel", "s1", "--listen", "a:1,b:1"},
          .said = "E --listen: bad value 'a:1,b:1' for 'listen' in [service mymaster]; one address "
-                 "only\n"},
+                 "only; repeat it for each\n"},
         {.args = {"--sentinel", "s1", "--listen", "0.0.0.0"},
          .said = "E --listen: bad value '0.0.0.0' for 'listen' in [service mymaster]; the port is "
                  "missing: write host:port\n"},
@@ -193,15 +206,19 @@ static void test_addresses(void **state)
                  "or leave it out\n"},
     };
     static const struct config_case good = {
-        .args = {"--sentinel", "[::1]", "--sentinel=s2.example:1", "--listen", "[::]:6380"}};
+        .args = {"--sentinel", "[::1]", "--sentinel=s2.example:1", "--listen", "[::]:6380",
+                 "--sentinel=unix:/run/s.sock", "--set=service.mymaster.listen=unix:/run/v.sock"}};
     struct loaded l = load_good(&good);
     (void)state;
-    assert_int_equal(l.config->groups[0].address.count, 2);
+    assert_int_equal(l.config->groups[0].address.count, 3);
+    assert_string_equal(l.config->groups[0].address.v[2].host, "/run/s.sock");
+    assert_int_equal(l.config->services[0].listen.count, 2);
+    assert_string_equal(l.config->services[0].listen.v[1].host, "/run/v.sock");
     assert_string_equal(l.config->groups[0].address.v[0].host, "::1");
     assert_int_equal(l.config->groups[0].address.v[0].port, 26379);
     assert_string_equal(l.config->groups[0].address.v[1].host, "s2.example");
     assert_int_equal(l.config->groups[0].address.v[1].port, 1);
-    assert_string_equal(l.config->services[0].listen.host, "::");
+    assert_string_equal(l.config->services[0].listen.v[0].host, "::");
     free_loaded(&l);
     check_cases(cases, ARRAY_LEN(cases));
 }

@@ -24,7 +24,7 @@ static void applies(void **state)
         {"172.17.0.2", "10.0.0.5"},     {"172.17.0.2:6379", "10.0.0.5:16379"},
         {"redis-1", "redis.example"},   {"10.0.0.5", "10.9.9.9"},
         {"[fd00::2]:6379", "[::1]"},    {"a:1", "b:2"},
-        {"redis-2:6379", "10.0.0.6:1"},
+        {"redis-2:6379", "10.0.0.6:1"}, {"redis-3:6379", "unix:/run/redis.sock"},
     };
     static const struct row rows[] = {
         {"172.17.0.2:6379", "10.0.0.5:16379"},  /* host and port come first */
@@ -36,6 +36,7 @@ static void applies(void **state)
         {"redis-10:6379", "redis-10:6379"},     /* not the beginning of a name */
         {"10.0.0.5:6379", "10.9.9.9:6379"},     /* announced, not mapped before */
         {"a:1", "b:2"},
+        {"redis-3:6379", "unix:/run/redis.sock"},
         {"192.168.0.1:6379", "192.168.0.1:6379"},
     };
     struct config_mapping v[ARRAY_LEN(entries)];

@@ -110,6 +110,7 @@ static void addresses(void **state)
         {"", "6379", false},
         {"?", "6379", false},
         {"0.0.0.0", "6379", false},
+        {"/run/redis.sock", "6379", false},
         {"::", "6379", false},
         {"a b", "6379", false},
         {"a\nb", "6379", false},
