@@ -81,20 +81,22 @@ static bool printable(struct slice s)
 
 bool reply_make_addr(struct slice host, struct slice port, struct addr *out)
 {
-    static const char *const nowhere[] = {"?", "0.0.0.0", "::", "NULL"};
+    static const char *const nowhere[] = {"?", "0.0.0.0", "::", "::ffff:0.0.0.0", "NULL"};
     int64_t number;
     if (host.n > ADDR_HOST_MAX || !printable(host) || host.p[0] == '/' ||
         !slice_to_i64(port, 1, 65535, &number)) {
         return false;
     }
+    struct addr told = {.port = (uint16_t)number};
+    memcpy(told.host, host.p, host.n);
+    struct addr same = told;
+    addr_normalize(&same);
     for (size_t i = 0; i < ARRAY_LEN(nowhere); i++) {
-        if (slice_eq(host, slice_str(nowhere[i]))) {
+        if (strcmp(same.host, nowhere[i]) == 0) {
             return false;
         }
     }
-    memset(out, 0, sizeof *out);
-    memcpy(out->host, host.p, host.n);
-    out->port = (uint16_t)number;
+    *out = told;
     return true;
 }
 
