@@ -228,10 +228,10 @@ void names_failed(struct names *n, const struct sockaddr_any *at)
 {
     for (struct list_node *node = n->list.first; node != NULL; node = node->next) {
         struct name *name = name_of(node);
-        if (!leads_to(name, at)) {
+        if (index_of(name->found, name->count, at) == name->count) {
             continue;
         }
-        if (!name->works) {
+        if (leads_to(name, at) && !name->works) {
             name->chosen = (name->chosen + 1) % name->count;
         }
         if (name->resolve == NULL && name->due_ms > name->begun_ms + NAMES_RETRY_MS) {

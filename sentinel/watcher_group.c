@@ -13,8 +13,11 @@ static struct watch_group *group_of(void *owner)
 
 static void on_changed(void *owner, struct sentinel *s)
 {
-    (void)s;
-    watcher_decide_soon(group_of(owner)->watcher);
+    const struct watch_group *g = group_of(owner);
+    if (sentinel_state(s) == SENTINEL_DOWN) {
+        names_failed(g->watcher->names, sentinel_at(s)); /* it may have moved */
+    }
+    watcher_decide_soon(g->watcher);
 }
 
 static void on_answered(void *owner, struct sentinel *s, size_t service)

@@ -36,6 +36,7 @@ struct fake {
     struct listener *listener;
     struct list conns;
     enum fake_mood mood;
+    const char *host; /* NULL: 127.0.0.1 */
     /* A Sentinel, if it has an id. */
     const char *id;
     const char *password;
@@ -279,8 +280,9 @@ static inline void fake_accepted(void *owner, int fd)
 /* Listens; on the port it had before if it had one. */
 static inline void fake_open(struct fake *f, struct loop *loop)
 {
-    struct addr addr = {.host = "127.0.0.1", .port = f->addr.port};
+    struct addr addr = {.port = f->addr.port};
     struct sockaddr_any at;
+    (void)snprintf(addr.host, sizeof addr.host, "%s", f->host != NULL ? f->host : "127.0.0.1");
     int err = 0;
     assert_true(addr_numeric(&addr, &at));
     f->loop = loop;
