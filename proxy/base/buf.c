@@ -6,11 +6,12 @@
 #include <string.h>
 
 #define BUF_MIN 256u
+#define BUF_MAX ((size_t)1 << 30)
 
 char *buf_reserve(struct buf *b, size_t n)
 {
     size_t len = buf_len(b);
-    CHECK(n <= SIZE_MAX / 4 && len <= SIZE_MAX / 4);
+    CHECK(n <= BUF_MAX && len <= BUF_MAX);
     if (b->data != NULL && b->cap - b->end >= n) {
         return b->data + b->end;
     }
@@ -27,17 +28,17 @@ char *buf_reserve(struct buf *b, size_t n)
         }
         free(b->data);
         b->data = grown;
-        b->cap = cap;
+        b->cap = (uint32_t)cap;
     }
     b->begin = 0;
-    b->end = len;
+    b->end = (uint32_t)len;
     return b->data + b->end;
 }
 
 void buf_commit(struct buf *b, size_t n)
 {
-    CHECK(n <= b->cap - b->end);
-    b->end += n;
+    CHECK(n <= (size_t)b->cap - b->end);
+    b->end += (uint32_t)n;
 }
 
 void buf_append(struct buf *b, struct slice bytes)
@@ -70,7 +71,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 void buf_consume(struct buf *b, size_t n)
 {
     CHECK(n <= buf_len(b));
-    b->begin += n;
+    b->begin += (uint32_t)n;
     if (b->begin == b->end) {
         b->begin = b->end = 0;
     }

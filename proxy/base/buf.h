@@ -6,15 +6,16 @@
 
 #include "proxy/base/slice.h"
 
-/* Zero-initialised is empty and owns nothing. */
+/* Holds up to 1 GiB. Zero-initialised is empty and owns nothing. */
 struct buf {
     char *data;
-    size_t begin, end, cap; /* live bytes are data[begin, end) */
+    uint32_t begin, end,
+        cap; /* live bytes are data[begin, end); idle sessions own several of these */
 };
 
 static inline size_t buf_len(const struct buf *b)
 {
-    return b->end - b->begin;
+    return (size_t)b->end - b->begin;
 }
 
 static inline const char *buf_head(const struct buf *b)
