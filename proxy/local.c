@@ -4,6 +4,12 @@
 #include "proxy/base/log.h"
 #include "proxy/worker.h"
 
+void say_not_executed(const struct session *s, struct buf *to)
+{
+    buf_printf(to, "-LOADING No primary available for '%.64s'; the command was not executed\r\n",
+               s->service->config->name);
+}
+
 static const char *nil_array(const struct session *s)
 {
     return s->profile.resp == 3 ? "_\r\n" : "*-1\r\n";

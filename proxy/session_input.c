@@ -1,6 +1,5 @@
 #include "proxy/session_input.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "proxy/base/limits.h"
@@ -514,10 +513,6 @@ static void park_raw(struct session *s)
 
 void input_expire(struct session *s)
 {
-    char words[160];
-    (void)snprintf(words, sizeof words,
-                   "-LOADING No primary available for '%.64s'; the command was not executed\r\n",
-                   s->service->config->name);
     park_raw(s);
     s->deadline_ms = 0;
     service_unwait(s->service, s);
@@ -528,12 +523,15 @@ void input_expire(struct session *s)
         struct parked *item = CONTAINER_OF(n, struct parked, node);
         if (!item->is_answer && item->command->cls != COMMAND_QUIT) {
             buf_wipe(&item->bytes);
-            buf_append_str(&item->bytes, words);
+            say_not_executed(s, &item->bytes);
             item->is_answer = true;
         }
     }
     if (s->scan.length > REQUEST_BUFFER_MAX && !s->streaming && !s->swallowing) {
-        park_answer(&s->parked, slice_str(words));
+        struct buf words = {0};
+        say_not_executed(s, &words);
+        park_answer(&s->parked, buf_slice(&words));
+        buf_release(&words);
         s->swallowing = true;
         buf_consume(&s->raw, (size_t)s->scan.length);
     }

@@ -16,6 +16,8 @@ void input_drop_frames(struct session *s);
 void input_expire(struct session *s);
 /* An answer to this request that the session gives itself. The request is done with. */
 void local_answer(struct session *s, const struct command *command);
+/* Appends the answer to a request that certainly did not run. */
+void say_not_executed(const struct session *s, struct buf *to);
 /* See session_set_reading in session.c. */
 void session_set_reading(struct session *s);
 

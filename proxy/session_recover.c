@@ -144,9 +144,7 @@ static void put_again(struct session *s, struct list *items, const struct journa
 static void put_not_executed(struct session *s, struct list *items, const struct record *r)
 {
     struct buf words = {0};
-    buf_printf(&words,
-               "-LOADING No primary available for '%.64s'; the command was not executed\r\n",
-               s->service->config->name);
+    say_not_executed(s, &words);
     park_answer(items, buf_slice(&words));
     buf_release(&words);
     if (r->end == UINT64_MAX) {

@@ -259,12 +259,6 @@ bool transport_broken(const struct transport *t)
     return t->broken || socket_error(t) != 0;
 }
 
-bool transport_peer(const struct transport *t, struct sockaddr_any *out)
-{
-    out->len = sizeof out->ss;
-    return t->fd >= 0 && getpeername(t->fd, (struct sockaddr *)&out->ss, &out->len) == 0;
-}
-
 static void on_closed(uv_handle_t *handle)
 {
     struct transport *t = handle->data;

@@ -57,8 +57,6 @@ void transport_shutdown(struct transport *t);
 /* True when the connection is broken (reset, timed out) rather than ended by the peer's FIN. For
  * use in `hangup`. */
 bool transport_broken(const struct transport *t);
-/* The peer's address; false when it is not known. */
-bool transport_peer(const struct transport *t, struct sockaddr_any *out);
 /* Closes and sets *where to NULL; it may be. */
 void transport_close(struct transport **where);
 
