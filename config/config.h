@@ -67,6 +67,9 @@ struct config_service {
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
     bool hold_on_failover;    /* no: go on with the primary while Sentinel moves it */
     bool follow_role;
+    bool share_links;
+    uint32_t links_per_profile;
+    uint64_t client_output_limit;
     uint64_t hold_grace_ms, stall_timeout_ms, connect_timeout_ms;
     uint64_t retain_max;
 };

@@ -17,13 +17,15 @@ struct row {
     uint8_t kind;
 };
 
-#define ROW(name, cls, may_block, forgeable, kind)                                                 \
-    {{name, COMMAND_##cls, may_block, forgeable}, sizeof(name) - 1, kind},
-#define C(name, cls)         ROW(name, cls, false, false, KIND_PLAIN)
-#define BLOCKS(name, cls)    ROW(name, cls, true, false, KIND_PLAIN)
-#define FORGES(name, cls)    ROW(name, cls, false, true, KIND_PLAIN)
-#define STREAM(name, cls)    ROW(name, cls, false, false, KIND_STREAM)
-#define CONTAINER(name, cls) ROW(name, cls, false, false, KIND_CONTAINER)
+#define ROW(name, cls, link, may_block, forgeable, kind)                                           \
+    {{name, COMMAND_##cls, link, may_block, forgeable}, sizeof(name) - 1, kind},
+#define C(name, cls)         ROW(name, cls, COMMAND_SHARED, false, false, KIND_PLAIN)
+#define LEASES(name, cls)    ROW(name, cls, COMMAND_LEASED, false, false, KIND_PLAIN)
+#define PINS(name, cls)      ROW(name, cls, COMMAND_PINNED, false, false, KIND_PLAIN)
+#define BLOCKS(name, cls)    ROW(name, cls, COMMAND_LEASED, true, false, KIND_PLAIN)
+#define FORGES(name, cls)    ROW(name, cls, COMMAND_SHARED, false, true, KIND_PLAIN)
+#define STREAM(name, cls)    ROW(name, cls, COMMAND_SHARED, false, false, KIND_STREAM)
+#define CONTAINER(name, cls) ROW(name, cls, COMMAND_SHARED, false, false, KIND_CONTAINER)
 
 static const struct row rows[] = {
 #include "proxy/command_table.def"
@@ -31,10 +33,12 @@ static const struct row rows[] = {
 
 _Static_assert(ARRAY_LEN(rows) * 2 <= SLOTS, "the index stays half empty");
 
-const struct command command_unknown = {"unknown", COMMAND_WRITE, false, false};
-static const struct command xread_block = {"xread", COMMAND_READ, true, false};
-static const struct command xreadgroup_block = {"xreadgroup", COMMAND_BLOCKING, true, false};
-static const struct command xreadgroup_unsure = {"xreadgroup", COMMAND_WRITE, true, false};
+const struct command command_unknown = {"unknown", COMMAND_WRITE, COMMAND_PINNED, false, false};
+static const struct command xread_block = {"xread", COMMAND_READ, COMMAND_LEASED, true, false};
+static const struct command xreadgroup_block = {"xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED,
+                                                true, false};
+static const struct command xreadgroup_unsure = {"xreadgroup", COMMAND_WRITE, COMMAND_LEASED, true,
+                                                 false};
 
 /* Open addressing; a row's number + 1, 0 where nothing is. Constant after command_init. */
 static uint16_t slots[SLOTS];
@@ -194,12 +198,14 @@ bool command_repeatable(const struct command *command)
     case COMMAND_HELLO:
     case COMMAND_SELECT:
     case COMMAND_SETNAME:
+    case COMMAND_GETNAME:
     case COMMAND_QUIT:
     case COMMAND_RESET: return true;
     case COMMAND_WRITE:
     case COMMAND_SCRIPT:
     case COMMAND_BLOCKING:
     case COMMAND_EXEC:
+    case COMMAND_WAIT:
     case COMMAND_HTTP:
     case COMMAND_RAW:
     case COMMAND_TRACKING: return false;

@@ -21,7 +21,9 @@ enum command_class {
     COMMAND_HELLO,
     COMMAND_SELECT,
     COMMAND_SETNAME, /* CLIENT SETNAME */
+    COMMAND_GETNAME, /* CLIENT GETNAME */
     COMMAND_HTTP,    /* POST, Host: at these Redis closes without a word (networking.c) */
+    COMMAND_WAIT, /* WAIT, WAITAOF: about the writes of this connection */
     COMMAND_QUIT,
     COMMAND_RESET,
     /* Afterwards replies can't be paired one to one with requests: the SUBSCRIBE family, MONITOR,
@@ -32,14 +34,23 @@ enum command_class {
     COMMAND_TRACKING,
 };
 
+/* What kind of link a command needs. */
+enum command_link {
+    COMMAND_SHARED, /* any of the session's profile */
+    COMMAND_LEASED, /* one of its own, until what it began is over */
+    COMMAND_PINNED, /* one of its own from then on */
+};
+
 struct command {
     const char *name; /* lower case, "client|kill" for a sub-command */
     enum command_class cls;
+    enum command_link link;
     bool may_block; /* the reply may wait for something that others do */
     bool forgeable; /* runs a user's program, which can make the reply look like any error */
 };
 
-/* What is returned for a command that the table does not have: "unknown", COMMAND_WRITE. */
+/* What is returned for a command that the table does not have: "unknown", COMMAND_WRITE,
+ * COMMAND_PINNED. */
 extern const struct command command_unknown;
 
 /* Builds the index. Once, at start, before any look-up and before threads. */

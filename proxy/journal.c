@@ -30,15 +30,15 @@ static void grow(struct journal *j)
     j->first = 0;
 }
 
-struct record *journal_begin(struct journal *j, const struct command *command, bool own)
+void journal_begin(struct journal *j, const struct command *command, struct asker asker)
 {
     CHECK(j->count == 0 || journal_at(j, j->count - 1)->end == j->queued);
     if (j->count == j->cap) {
         grow(j);
     }
     struct record *r = &j->ring[(j->first + j->count++) & (j->cap - 1)];
-    *r = (struct record){.begin = j->queued, .end = UINT64_MAX, .command = command, .own = own};
-    return r;
+    *r = (struct record){
+        .begin = j->queued, .end = UINT64_MAX, .command = command, .asker = asker};
 }
 
 void journal_append(struct journal *j, struct block_pool *pool, struct block *block,
@@ -97,6 +97,25 @@ void journal_forget_sent(struct journal *j)
     CHECK(j->count <= 1 && j->sent >= j->kept);
     chain_consume(&j->bytes, j->sent - j->kept);
     j->kept = j->sent;
+}
+
+void journal_adopt(struct journal *j, struct block_pool *pool, const struct journal *from,
+                   const struct record *r)
+{
+    CHECK(journal_has(from, r) && (journal_unsent(j) == 0 || from->sent <= r->begin));
+    journal_begin(j, r->command, r->asker);
+    size_t at = (size_t)(r->begin - from->kept), end = at + journal_bytes(from, r);
+    while (at < end) {
+        struct iovec piece;
+        CHECK(chain_iov(&from->bytes, at, end, &piece, 1) == 1);
+        journal_append(j, pool, NULL, slice_of(piece.iov_base, piece.iov_len));
+        at += piece.iov_len;
+    }
+    journal_end(j);
+    if (from->sent > r->begin) {
+        uint64_t sent = from->sent < r->end ? from->sent - r->begin : r->end - r->begin;
+        journal_sent(j, (size_t)sent);
+    }
 }
 
 bool journal_has(const struct journal *j, const struct record *r)

@@ -1,5 +1,5 @@
-/* The journal of a link: the bytes of every request it took until that request is answered, with
- * three cursors, answered <= sent <= queued. When the link is lost it is the exact truth of what
+/* The journal of a link: the bytes of every request it took until that request is answered, whose
+ * request it is, and three cursors, answered <= sent <= queued. When the link is lost it is the exact truth of what
  * was never sent, sent in part, and sent whole.
  *
  *      answered          sent                queued
@@ -13,10 +13,20 @@
 #include "proxy/base/block.h"
 #include "proxy/command.h"
 
+/* Whose request it is: a worker's session by its place in the table of sessions and its serial
+ * number. A session that has ended leaves orphans: no session has their serial any more. */
+struct asker {
+    uint32_t slot;
+    uint32_t serial : 31;
+    uint32_t own : 1; /* asked by ourselves: the answer is not the client's */
+};
+/* No session's: a question of the link's own. Serials begin with 1. */
+#define ASKER_NOBODY ((struct asker){.own = 1})
+
 struct record {
     uint64_t begin, end; /* stream offsets; end == UINT64_MAX while the frame is still arriving */
     const struct command *command;
-    bool own; /* asked by ourselves: the answer is not the client's */
+    struct asker asker;
 };
 
 struct journal {
@@ -36,8 +46,8 @@ enum record_state {
 
 /* Frees everything. A zero-initialised journal is empty. */
 void journal_clear(struct journal *j);
-/* A new request whose bytes follow by journal_append. own: see struct record. */
-struct record *journal_begin(struct journal *j, const struct command *command, bool own);
+/* A new request whose bytes follow by journal_append. */
+void journal_begin(struct journal *j, const struct command *command, struct asker asker);
 /* Bytes of the request begun last. block: where they lie, or NULL. */
 void journal_append(struct journal *j, struct block_pool *pool, struct block *block,
                     struct slice bytes);
@@ -56,6 +66,10 @@ void journal_keep_first(struct journal *j);
 /* Forgets the bytes already sent of a request that is too large to be kept; it must be the only
  * one. Such a request can't be sent again. */
 void journal_forget_sent(struct journal *j);
+/* Appends r, a whole record of another journal, and what is known of it: its bytes, and how far
+ * they were sent. Records must come in their order there, and none after one sent in part. */
+void journal_adopt(struct journal *j, struct block_pool *pool, const struct journal *from,
+                   const struct record *r);
 /* True if all bytes of r that were ever appended are still here. */
 bool journal_has(const struct journal *j, const struct record *r);
 /* How many bytes of r are here, and a copy of them into `to`. */

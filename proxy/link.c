@@ -6,6 +6,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/linkset.h"
 #include "proxy/session.h"
 #include "proxy/worker.h"
 
@@ -23,6 +24,7 @@ const char *link_end_word(enum link_end end)
     case LINK_END_PEER: return "server-closed";
     case LINK_END_PROTOCOL: return "protocol-error";
     case LINK_END_GENERATION: return "primary-changed";
+    case LINK_END_IDLE: return "idle";
     case LINK_END_REFUSED: return "refused";
     }
     UNREACHABLE("link end");
@@ -45,8 +47,17 @@ static bool handshaking(const struct link *l)
     return l->state == LINK_CONNECTING || l->state == LINK_GREETING;
 }
 
-/* Ends the link and lets its session judge what it leaves. */
-static void lost(struct link *l, enum link_end end)
+/* Whoever it serves judges what it leaves. */
+static void tell_lost(struct link *l, enum link_end end)
+{
+    if (l->kind == LINK_EXCLUSIVE) {
+        session_link_lost(l->session, end);
+    } else {
+        linkset_lost(l, end);
+    }
+}
+
+void link_lost(struct link *l, enum link_end end)
 {
     if (handshaking(l)) {
         service_link_failed(l->service);
@@ -54,21 +65,29 @@ static void lost(struct link *l, enum link_end end)
     }
     log_debug("link-lost", "service=%s reason=%s outstanding=%u", l->service->config->name,
               link_end_word(end), l->journal.count);
-    session_link_lost(l->session, end);
+    bool failed = end == LINK_END_PEER || end == LINK_END_PROTOCOL;
+    if (l->state == LINK_READY && failed && !l->proven && l->kind != LINK_WARM) {
+        /* A server that takes links and drops them is not asked at once again. */
+        service_link_failed(l->service);
+    }
+    tell_lost(l, end);
 }
 
 static void on_deadline(struct wheel_timer *timer)
 {
     struct link *l = link_of(CONTAINER_OF(timer, struct link, timer));
-    lost(l, handshaking(l) ? LINK_END_GREETING : LINK_END_GENERATION);
+    link_lost(l, handshaking(l) ? LINK_END_GREETING : LINK_END_GENERATION);
 }
 
-struct link *link_open(struct session *s, enum greeting_step until)
+struct link *link_open(struct linkset *set, enum link_kind kind, struct session *s,
+                       enum greeting_step until)
 {
-    struct worker_service *ws = s->service;
+    struct worker_service *ws = set->service;
     struct link *l = xcalloc(1, sizeof *l);
     l->magic = LINK_MAGIC;
     l->service = ws;
+    l->set = linkset_use(set);
+    l->kind = kind;
     l->session = s;
     l->generation = ws->now->generation;
     l->bare_from = until;
@@ -76,7 +95,9 @@ struct link *link_open(struct session *s, enum greeting_step until)
     reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
     list_append(&ws->links, &l->node);
     ws->worker->handshakes++;
-    greeting_begin(&l->greeting, &s->profile, ws->config, until);
+    struct slice name = s != NULL ? buf_slice(&s->name) : slice_str("");
+    l->named = name.n > 0;
+    greeting_begin(&l->greeting, &set->profile, name, ws->config, until);
     l->transport = transport_connect(ws->worker->loop, &ws->now->primary,
                                      ws->config->connect_timeout_ms, &link_events, l);
     return l;
@@ -87,6 +108,22 @@ void link_touch(struct link *l)
     if (!list_on(&l->touched)) {
         list_append(&l->service->worker->touched_links, &l->touched);
     }
+}
+
+void link_ask(struct link *l, const struct command *command, struct asker asker,
+              struct slice request)
+{
+    journal_begin(&l->journal, command, asker);
+    journal_append(&l->journal, &l->service->worker->pool, NULL, request);
+    journal_end(&l->journal);
+    link_touch(l);
+}
+
+bool link_is_clean(const struct link *l)
+{
+    return l->state == LINK_READY && l->bare_from == GREET_STEPS && l->reading && !l->dirty &&
+           !l->raw && !l->ending && !l->frozen && !l->stalled && !l->streaming &&
+           l->scan.length == 0 && l->journal.count == 0 && buf_len(&l->in) == 0;
 }
 
 bool link_sendable(const struct link *l)
@@ -189,7 +226,7 @@ void link_flush(struct link *l)
         }
         ssize_t n = transport_write(l->transport, iov, pieces);
         if (n < 0) {
-            lost(l, LINK_END_PEER);
+            link_lost(l, LINK_END_PEER);
             return;
         }
         journal_sent(j, (size_t)n);
@@ -203,7 +240,7 @@ void link_flush(struct link *l)
         transport_shutdown(l->transport);
     }
     watch_for_stall(l, was_due);
-    if (journal_unsent(j) <= LINK_UNSENT_LOW) {
+    if (l->kind == LINK_EXCLUSIVE && journal_unsent(j) <= LINK_UNSENT_LOW) {
         session_link_drained(l->session);
     }
 }
@@ -215,7 +252,7 @@ static void send_greeting(struct link *l)
         struct iovec iov = {out->data + out->begin, buf_len(out)};
         ssize_t n = transport_write(l->transport, &iov, 1);
         if (n < 0) {
-            lost(l, LINK_END_GREETING);
+            link_lost(l, LINK_END_GREETING);
             return;
         }
         if (n == 0) {
@@ -235,9 +272,9 @@ static void on_connected(void *owner, int err)
                     log_quote(slice_str(strerrordesc_np(-err))));
         if (transport_error_is_local(err)) {
             service_link_failed(l->service);
-            session_link_lost(l->session, LINK_END_CONNECT);
+            tell_lost(l, LINK_END_CONNECT);
         } else {
-            lost(l, LINK_END_CONNECT);
+            link_lost(l, LINK_END_CONNECT);
         }
         return;
     }
@@ -251,8 +288,14 @@ static void ready(struct link *l)
     l->state = LINK_READY;
     l->service->worker->handshakes--;
     loop_disarm(l->service->worker->loop, &l->timer);
+    l->needs_auth = l->greeting.needs_auth;
+    l->progress_ms = now_ms(l);
     greeting_clear(&l->greeting);
-    session_link_ready(l->session);
+    if (l->kind == LINK_EXCLUSIVE) {
+        session_link_ready(l->session);
+    } else {
+        linkset_ready(l);
+    }
 }
 
 static const char noauth_again[] =
@@ -263,9 +306,10 @@ static const char noauth_again[] =
  * operator's. */
 static void greeting_refused(struct link *l)
 {
-    struct session *s = l->session;
+    struct linkset *set = l->set;
     const struct greeting *g = &l->greeting;
-    bool own = g->refused == GREET_ROLE || (g->refused == GREET_AUTH && !s->profile.authenticated);
+    bool own = g->refused == GREET_ROLE ||
+               (g->refused == GREET_AUTH && !set->profile.authenticated);
     if (own) {
         log_limited(LOG_ERROR, "link-refused",
                     "service=%s what=%s error=%s action=\"requests wait; mend it there, or here\"",
@@ -274,12 +318,12 @@ static void greeting_refused(struct link *l)
                     log_quote(buf_slice(&g->words)));
         service_link_failed(l->service);
     } else {
-        s->refused = g->refused;
-        buf_release(&s->refused_words);
-        buf_append(&s->refused_words,
+        set->refused = g->refused;
+        buf_release(&set->refused_words);
+        buf_append(&set->refused_words,
                    g->refused == GREET_AUTH ? slice_str(noauth_again) : buf_slice(&g->words));
     }
-    session_link_lost(s, LINK_END_GREETING);
+    tell_lost(l, LINK_END_GREETING);
 }
 
 static void greet(struct link *l, struct slice bytes)
@@ -290,127 +334,10 @@ static void greet(struct link *l, struct slice bytes)
     case GREETING_REFUSED: greeting_refused(l); return;
     case GREETING_NOT_PRIMARY:
         service_hint(l->service, l->generation, HINT_NOT_PRIMARY);
-        lost(l, LINK_END_GREETING);
+        link_lost(l, LINK_END_GREETING);
         return;
-    case GREETING_BROKEN: lost(l, LINK_END_GREETING); return;
+    case GREETING_BROKEN: link_lost(l, LINK_END_GREETING); return;
     }
-}
-
-/* Which request the next reply answers: those whose replies are kept are still in the journal. */
-static uint32_t next_answered(const struct link *l)
-{
-    const struct tentative *t = l->session->tentative;
-    return t != NULL ? t->answered : 0;
-}
-
-/* What the next reply answers may have been executed by a node that was primary no longer. */
-static bool must_keep_back(const struct link *l)
-{
-    if (l->scan.length > 0 || l->state != LINK_READY || !service_distrusts_answers(l->service)) {
-        return false;
-    }
-    uint32_t next = next_answered(l);
-    return l->raw ||
-           (next < l->journal.count && !command_repeatable(journal_at(&l->journal, next)->command));
-}
-
-/* An answer that nobody asked for would shift all that follow. */
-static bool unexpected(const struct link *l)
-{
-    const struct journal *j = &l->journal;
-    if (l->scan.type == '>') {
-        return false;
-    }
-    uint32_t next = next_answered(l);
-    if (next >= j->count) {
-        return true;
-    }
-    enum record_state state = journal_state(j, journal_at(j, next));
-    /* Only an error comes before the end of what it answers. */
-    bool early = l->scan.type == '-' && l->scan.length <= REPLY_BUFFER_MAX;
-    return state == RECORD_UNSENT || (state == RECORD_PARTIAL && !early);
-}
-
-/* Frames replies in bytes, which begin with the l->scan.length bytes looked at already (none of
- * them when streaming). Returns how many were handed on. */
-static size_t take_replies(struct link *l, struct block *block, struct slice bytes)
-{
-    size_t done = 0;
-    size_t seen = l->streaming ? 0 : (size_t)l->scan.length;
-    while (done + seen < bytes.n && l->state != LINK_CLOSED && l->reading) {
-        if (must_keep_back(l)) {
-            link_set_reading(l, false);
-            break;
-        }
-        size_t used;
-        struct slice rest = slice_of(bytes.p + done + seen, bytes.n - done - seen);
-        enum scan_result result = reply_scan_feed(&l->scan, rest, &used);
-        if (result == SCAN_ERROR || (l->scan.type != 0 && unexpected(l))) {
-            lost(l, LINK_END_PROTOCOL);
-            return bytes.n;
-        }
-        struct slice reply = slice_of(bytes.p + done, seen + used);
-        char type = l->scan.type;
-        if (result == SCAN_MORE && !l->streaming &&
-            (l->scan.length <= REPLY_BUFFER_MAX || type == 0)) {
-            break;
-        }
-        if (result == SCAN_MORE && !l->streaming) {
-            tentative_give_up(l->session);
-        }
-        bool streamed = l->streaming || result == SCAN_MORE;
-        l->streaming = result == SCAN_MORE;
-        if (result == SCAN_DONE) {
-            reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
-        }
-        done += reply.n;
-        seen = 0;
-        if (streamed) {
-            session_reply_part(l->session, block, reply, type, result == SCAN_DONE);
-        } else {
-            session_reply(l->session, block, reply, type);
-        }
-    }
-    return done;
-}
-
-static size_t take_bytes(struct link *l, struct block *block, struct slice bytes)
-{
-    if (!l->raw) {
-        return take_replies(l, block, bytes);
-    }
-    if (must_keep_back(l)) {
-        link_set_reading(l, false);
-        return 0;
-    }
-    session_raw_bytes(l->session, block, bytes);
-    return bytes.n;
-}
-
-/* Reads into the link's own buffer where an incomplete reply lies, else into the worker's block. */
-static ssize_t read_replies(struct link *l)
-{
-    struct worker *w = l->service->worker;
-    if (buf_len(&l->in) > 0) {
-        char *at = buf_reserve(&l->in, READ_CHUNK);
-        ssize_t n = transport_read(l->transport, at, READ_CHUNK);
-        if (n > 0) {
-            buf_commit(&l->in, (size_t)n);
-            link_resume(l);
-        }
-        return n;
-    }
-    char *at;
-    ssize_t n = worker_read(w, l->transport, &at);
-    if (n > 0) {
-        struct slice bytes = slice_of(at, (size_t)n);
-        size_t done = take_bytes(l, w->read_block, bytes);
-        if (l->state != LINK_CLOSED && done < bytes.n) {
-            buf_append(&l->in, slice_of(bytes.p + done, bytes.n - done));
-        }
-        worker_read_done(w, (size_t)n);
-    }
-    return n;
 }
 
 static void on_readable(void *owner)
@@ -422,16 +349,16 @@ static void on_readable(void *owner)
         if (n > 0) {
             greet(l, slice_of(chunk, (size_t)n));
         } else if (n != -EAGAIN) {
-            lost(l, LINK_END_GREETING);
+            link_lost(l, LINK_END_GREETING);
         }
         return;
     }
-    ssize_t n = read_replies(l);
+    ssize_t n = link_read(l);
     if (l->state == LINK_CLOSED || n == -EAGAIN) {
         return;
     }
     if (n <= 0) {
-        lost(l, LINK_END_PEER);
+        link_lost(l, LINK_END_PEER);
         return;
     }
     l->progress_ms = now_ms(l);
@@ -442,7 +369,11 @@ static void on_readable(void *owner)
     if (l->journal.count > 0) {
         link_touch(l); /* the next request's clock may have to be started */
     }
-    session_pump(l->session);
+    if (l->kind == LINK_EXCLUSIVE) {
+        session_pump(l->session);
+    } else if (l->kind == LINK_SHARED && linkset_takes(l)) {
+        linkset_release(l->set);
+    }
 }
 
 static void on_writable(void *owner)
@@ -486,20 +417,6 @@ void link_set_reading(struct link *l, bool on)
     }
 }
 
-void link_resume(struct link *l)
-{
-    if (buf_len(&l->in) > 0 && l->reading && l->state != LINK_CLOSED) {
-        size_t done = take_bytes(l, NULL, buf_slice(&l->in));
-        if (l->state == LINK_CLOSED) {
-            return;
-        }
-        buf_consume(&l->in, done);
-        if (buf_len(&l->in) == 0) {
-            buf_release(&l->in);
-        }
-    }
-}
-
 void link_retire(struct link *l)
 {
     CHECK(l->state == LINK_READY && l->streaming && l->journal.count == 1);
@@ -523,6 +440,7 @@ void link_close(struct link **where, enum link_end end)
     log_debug("link-closed", "service=%s reason=%s", l->service->config->name, link_end_word(end));
     l->state = LINK_CLOSED;
     l->session = NULL;
+    linkset_forget(l);
     transport_close(&l->transport);
     loop_disarm(w->loop, &l->timer);
     list_remove(&l->node);
@@ -535,6 +453,7 @@ void link_free(struct link *l)
     CHECK_MAGIC(l, LINK_MAGIC);
     CHECK(l->state == LINK_CLOSED);
     list_remove(&l->touched);
+    linkset_drop(&l->set);
     greeting_clear(&l->greeting);
     journal_clear(&l->journal);
     buf_release(&l->in);

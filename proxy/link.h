@@ -1,5 +1,6 @@
-/* A link: one connection to a primary, serving one session. It greets, sends what its journal
- * holds, frames the answers and hands them to its session.
+/* A link: one connection to a primary, shared by the sessions of one profile or serving one alone.
+ * It greets, sends what its journal holds, frames the answers and hands each to the session that
+ * asked (link_reply.c).
  *
  *   CONNECTING -> GREETING -> READY -> RETIRING -> CLOSED
  */
@@ -12,8 +13,17 @@
 #include "proxy/profile.h"
 #include "proxy/resp/scan.h"
 
+struct linkset;
 struct session;
 struct worker_service;
+
+/* Whom it serves. */
+enum link_kind {
+    LINK_EXCLUSIVE, /* one session */
+    LINK_SHARED,    /* all of its set */
+    LINK_WARM,      /* nobody: kept for the next session that needs one alone */
+    LINK_CHECK,     /* nobody: it is to tell what a fresh link meets */
+};
 
 enum link_state {
     LINK_CONNECTING,
@@ -31,6 +41,7 @@ enum link_end {
     LINK_END_PEER,       /* the server closed or reset it */
     LINK_END_PROTOCOL,   /* the server sent what is not RESP, or an answer nobody asked for */
     LINK_END_GENERATION, /* another node is the primary now */
+    LINK_END_IDLE,       /* it had nothing to do */
     LINK_END_REFUSED,    /* cut in a request that waits for another try */
 };
 const char *link_end_word(enum link_end end);
@@ -41,7 +52,10 @@ struct link {
     struct list_node node;    /* on its service's list of links */
     struct list_node touched; /* on the worker's list of links to flush, or of the dead */
     struct worker_service *service;
-    struct session *session; /* never NULL before CLOSED */
+    struct linkset *set; /* of the profile it was greeted with, counted */
+    struct list_node in_set; /* on its set's list of warm links */
+    enum link_kind kind;
+    struct session *session; /* an exclusive one's; never NULL before CLOSED. NULL for the others */
     uint64_t generation;
     struct transport *transport;
     struct greeting greeting;
@@ -55,14 +69,28 @@ struct link {
     bool frozen;    /* nothing more is sent: a refusal is being judged */
     bool stalled;   /* the oldest request waits for its first byte for too long */
     bool reading;
-    bool proven;              /* it has answered a request */
+    bool proven;     /* it has answered a request */
+    bool dirty;      /* a session has left in it what others must not meet */
+    bool named;      /* CLIENT SETNAME was said on it */
+    bool needs_auth; /* the server wants a password that the greeting did not have */
     struct wheel_timer timer; /* greeting deadline, stall rule, or end of retirement */
     uint64_t progress_ms;     /* when the last byte was read, or the oldest request was sent */
 };
 
-/* Opens a link for s to its service's primary; the session hears session_link_ready or
- * session_link_lost in a later turn. until: see greeting_begin. */
-struct link *link_open(struct session *s, enum greeting_step until);
+/* Opens a link to the primary of the set's service; in a later turn the session (of an exclusive
+ * one, else s is NULL) hears session_link_ready or session_link_lost, the set linkset_ready or
+ * linkset_lost. until: see greeting_begin. */
+struct link *link_open(struct linkset *set, enum link_kind kind, struct session *s,
+                       enum greeting_step until);
+/* Appends a request of our own; its answer is given to the asker as such, or dropped if that is
+ * ASKER_NOBODY. */
+void link_ask(struct link *l, const struct command *command, struct asker asker,
+              struct slice request);
+/* True if it is as it was behind its greeting, and idle. */
+bool link_is_clean(const struct link *l);
+/* Something of it was lost: whoever has requests on it hears of it; afterwards it is CLOSED or
+ * RETIRING. */
+void link_lost(struct link *l, enum link_end end);
 /* Sends what may be sent; called once per turn for touched links. */
 void link_flush(struct link *l);
 /* Asks for a link_flush at the end of this turn. */
@@ -74,6 +102,8 @@ bool link_sendable(const struct link *l);
 void link_set_reading(struct link *l, bool on);
 /* The client of a raw link has sent all it will: so does the link, and the server closes it. */
 void link_end_requests(struct link *l);
+/* Reads what the server sent, frames it and hands it on: transport_read's result. */
+ssize_t link_read(struct link *l);
 /* Frames and hands on replies kept back while answers were not to be trusted. */
 void link_resume(struct link *l);
 /* Only the reply already begun to the client is still waited for, at most RETIRING_MAX_MS. The

@@ -12,7 +12,7 @@ void say_not_executed(const struct session *s, struct buf *to)
 
 static const char *nil_array(const struct session *s)
 {
-    return s->profile.resp == 3 ? "_\r\n" : "*-1\r\n";
+    return s->set->profile.resp == 3 ? "_\r\n" : "*-1\r\n";
 }
 
 static void forget_transaction(struct session *s)
@@ -43,15 +43,44 @@ static void answer_lost_transaction(struct session *s, const struct command *com
 
 static void reset(struct session *s)
 {
-    link_close(&s->link, LINK_END_SESSION);
-    profile_clear(&s->profile);
+    if (s->link != NULL) {
+        link_close(&s->link, LINK_END_SESSION);
+    }
+    session_set_plain_profile(s);
+    buf_release(&s->name);
     forget_transaction(s);
+    s->pinned = false;
     s->uncarried = NULL;
-    s->refused = GREET_STEPS;
     session_give_str(s, "+RESET\r\n");
 }
 
-void local_answer(struct session *s, const struct command *command)
+/* A name belongs to the client, not to the link that it shares. */
+static void set_name(struct session *s, struct slice name)
+{
+    if (!name_is_valid(name)) {
+        session_give_str(s, "-ERR Client names cannot contain spaces, newlines or special "
+                            "characters.\r\n");
+        return;
+    }
+    buf_release(&s->name);
+    buf_append(&s->name, name);
+    session_give_str(s, "+OK\r\n");
+}
+
+static void get_name(struct session *s)
+{
+    struct buf answer = {0};
+    if (buf_len(&s->name) > 0) {
+        buf_printf(&answer, "$%zu\r\n%.*s\r\n", buf_len(&s->name), (int)buf_len(&s->name),
+                   buf_head(&s->name));
+    } else {
+        buf_append_str(&answer, s->set->profile.resp == 3 ? "_\r\n" : "$-1\r\n");
+    }
+    session_give(s, NULL, buf_slice(&answer));
+    buf_release(&answer);
+}
+
+void local_answer(struct session *s, const struct command *command, const struct args *args)
 {
     if (command->cls == COMMAND_QUIT) {
         session_give_str(s, "+OK\r\n");
@@ -64,10 +93,19 @@ void local_answer(struct session *s, const struct command *command)
         reset(s);
     } else if (s->multi_lost || (s->watch_lost && command->cls == COMMAND_MULTI)) {
         answer_lost_transaction(s, command);
+    } else if (s->set->needs_auth) {
+        session_give_str(s, "-NOAUTH Authentication required.\r\n");
+    } else if (command->cls == COMMAND_SETNAME) {
+        set_name(s, args->v[2]);
+    } else if (command->cls == COMMAND_GETNAME) {
+        get_name(s);
+    } else if (command->cls == COMMAND_WAIT) {
+        /* What it wrote was written elsewhere: no replica of this primary is known to have it. */
+        session_give_str(s, args->count == 3 ? ":0\r\n" : "*2\r\n:0\r\n:0\r\n");
     } else {
         struct buf error = {0};
-        buf_printf(&error, "-%.*s\r\n", (int)buf_len(&s->refused_words),
-                   buf_head(&s->refused_words));
+        buf_printf(&error, "-%.*s\r\n", (int)buf_len(&s->set->refused_words),
+                   buf_head(&s->set->refused_words));
         session_give(s, NULL, buf_slice(&error));
         buf_release(&error);
     }

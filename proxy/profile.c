@@ -17,7 +17,6 @@ void profile_clear(struct profile *p)
 {
     buf_wipe(&p->user);
     buf_wipe(&p->password);
-    buf_release(&p->name);
     profile_init(p);
 }
 
@@ -31,10 +30,36 @@ void profile_copy(struct profile *to, const struct profile *from)
 {
     set(&to->user, buf_slice(&from->user));
     set(&to->password, buf_slice(&from->password));
-    set(&to->name, buf_slice(&from->name));
     to->authenticated = from->authenticated;
     to->database = from->database;
     to->resp = from->resp;
+}
+
+static bool same_bytes(const struct buf *a, const struct buf *b)
+{
+    return buf_len(a) == buf_len(b) &&
+           (buf_len(a) == 0 || memcmp(buf_head(a), buf_head(b), buf_len(a)) == 0);
+}
+
+bool profile_same(const struct profile *a, const struct profile *b)
+{
+    return a->resp == b->resp && a->database == b->database &&
+           a->authenticated == b->authenticated && same_bytes(&a->user, &b->user) &&
+           same_bytes(&a->password, &b->password);
+}
+
+static uint32_t hash_bytes(uint32_t hash, const struct buf *b)
+{
+    for (size_t i = 0; i < buf_len(b); i++) {
+        hash = (hash ^ (unsigned char)buf_head(b)[i]) * 16777619u; /* FNV-1a */
+    }
+    return hash;
+}
+
+uint32_t profile_hash(const struct profile *p)
+{
+    uint32_t hash = 2166136261u ^ (uint32_t)p->database * 31u ^ (uint32_t)p->resp;
+    return hash_bytes(hash_bytes(hash, &p->user), &p->password);
 }
 
 static void set_credentials(struct profile *p, struct slice user, struct slice password)
@@ -44,27 +69,42 @@ static void set_credentials(struct profile *p, struct slice user, struct slice p
     set(&p->password, password);
 }
 
+/* As Redis 7.0 validateClientName has it. */
+bool name_is_valid(struct slice name)
+{
+    for (size_t i = 0; i < name.n; i++) {
+        if (name.p[i] < '!' || name.p[i] > '~') {
+            return false;
+        }
+    }
+    return true;
+}
+
 /* HELLO [2|3 [AUTH user password] [SETNAME name]], options in any order (Redis 7.0 helloCommand).
  */
-static bool apply_hello(struct profile *p, const struct args *args)
+static enum profile_form apply_hello(struct profile *p, struct buf *own_name,
+                                     const struct args *args)
 {
     if (args->count == 1) {
-        return true;
+        return PROFILE_PLAIN;
     }
     int64_t version;
     if (args->count > args->kept || !slice_to_i64(args->v[1], 2, 3, &version)) {
-        return false;
+        return PROFILE_UNKNOWN;
     }
+    enum profile_form form = PROFILE_PLAIN;
     const struct slice *user = NULL, *name = NULL;
     for (uint32_t i = 2; i < args->kept;) {
         if (slice_eq_nocase(args->v[i], "AUTH") && i + 2 < args->kept) {
+            form = user != NULL || name != NULL ? PROFILE_ODD : form;
             user = &args->v[i + 1];
             i += 3;
         } else if (slice_eq_nocase(args->v[i], "SETNAME") && i + 1 < args->kept) {
+            form = name != NULL ? PROFILE_ODD : form;
             name = &args->v[i + 1];
             i += 2;
         } else {
-            return false;
+            return PROFILE_UNKNOWN;
         }
     }
     p->resp = (int)version;
@@ -72,30 +112,34 @@ static bool apply_hello(struct profile *p, const struct args *args)
         set_credentials(p, user[0], user[1]);
     }
     if (name != NULL) {
-        set(&p->name, *name);
+        /* A name the server may refuse, behind an AUTH it may have accepted. */
+        form = user != NULL && !name_is_valid(*name) ? PROFILE_ODD : form;
+        set(own_name, *name);
     }
-    return true;
+    return form;
 }
 
-bool profile_apply(struct profile *p, const struct command *command, const struct args *args)
+enum profile_form profile_apply(struct profile *p, struct buf *name, const struct command *command,
+                                const struct args *args)
 {
     if (command->cls == COMMAND_HELLO) {
-        return apply_hello(p, args);
+        return apply_hello(p, name, args);
     }
     if (command->cls == COMMAND_AUTH && args->count == 2) {
         set_credentials(p, slice_str(""), args->v[1]);
-        return true;
+        return PROFILE_PLAIN;
     }
     if (command->cls == COMMAND_AUTH && args->count == 3) {
         set_credentials(p, args->v[1], args->v[2]);
-        return true;
+        return PROFILE_PLAIN;
     }
     if (command->cls == COMMAND_SETNAME && args->count == 3) {
-        set(&p->name, args->v[2]);
-        return true;
+        set(name, args->v[2]);
+        return PROFILE_PLAIN;
     }
-    return command->cls == COMMAND_SELECT && args->count == 2 &&
-           slice_to_i64(args->v[1], 0, INT32_MAX, &p->database);
+    bool understood = command->cls == COMMAND_SELECT && args->count == 2 &&
+                      slice_to_i64(args->v[1], 0, INT32_MAX, &p->database);
+    return understood ? PROFILE_PLAIN : PROFILE_UNKNOWN;
 }
 
 static void add_step(struct greeting *g, enum greeting_step step, const struct slice *argv,
@@ -114,7 +158,7 @@ static void add_auth(struct greeting *g, struct slice user, struct slice passwor
     add_step(g, GREET_AUTH, argv, user.n > 0 ? 3 : 2);
 }
 
-void greeting_begin(struct greeting *g, const struct profile *p,
+void greeting_begin(struct greeting *g, const struct profile *p, struct slice name,
                     const struct config_service *service, enum greeting_step until)
 {
     greeting_clear(g);
@@ -128,10 +172,9 @@ void greeting_begin(struct greeting *g, const struct profile *p,
     if (p->resp == 3 && until > GREET_HELLO) {
         add_step(g, GREET_HELLO, (struct slice[]){slice_str("HELLO"), slice_str("3")}, 2);
     }
-    if (buf_len(&p->name) > 0 && until > GREET_NAME) {
+    if (name.n > 0 && until > GREET_NAME) {
         add_step(g, GREET_NAME,
-                 (struct slice[]){slice_str("CLIENT"), slice_str("SETNAME"), buf_slice(&p->name)},
-                 3);
+                 (struct slice[]){slice_str("CLIENT"), slice_str("SETNAME"), name}, 3);
     }
     char number[24];
     if (p->database != 0 && until > GREET_SELECT) {
@@ -179,6 +222,7 @@ static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
     if (step == GREET_ROLE && role_is_other_than_master(reply)) {
         return GREETING_NOT_PRIMARY;
     }
+    g->needs_auth = g->needs_auth || slice_starts_with(reply, "-NOAUTH ");
     if (reply.p[0] == '-' && !tolerable(step, reply)) {
         g->refused = not_now(reply) ? GREET_ROLE : step;
         buf_append(&g->words, slice_of(reply.p + 1, reply.n - 3));

@@ -12,19 +12,31 @@
 struct profile {
     bool authenticated;        /* user and password are the client's own */
     struct buf user, password; /* user may be empty: the default one */
-    struct buf name;
     int64_t database;
     int resp; /* 2 or 3 */
+};
+
+/* How well a command that changes the profile is understood. */
+enum profile_form {
+    PROFILE_UNKNOWN, /* of no form we know; the server will most likely refuse it */
+    PROFILE_ODD,     /* understood, but another server may read it differently */
+    PROFILE_PLAIN,   /* the form in which every server reads it alike */
 };
 
 void profile_init(struct profile *p);
 /* Wipes the secrets. */
 void profile_clear(struct profile *p);
 void profile_copy(struct profile *to, const struct profile *from);
-/* What p becomes if the server accepts this AUTH, HELLO, SELECT or CLIENT SETNAME. False when the
- * arguments are of no form we know (the server will most likely refuse them): p is then untouched.
- */
-bool profile_apply(struct profile *p, const struct command *command, const struct args *args);
+/* True if links of the one serve sessions of the other. */
+bool profile_same(const struct profile *a, const struct profile *b);
+uint32_t profile_hash(const struct profile *p);
+/* A name that CLIENT SETNAME accepts. */
+bool name_is_valid(struct slice name);
+/* What p, and the name of the connection, become if the server accepts this AUTH, HELLO, SELECT or
+ * CLIENT SETNAME. With PROFILE_UNKNOWN they are untouched. Plain are: AUTH with one or two
+ * arguments, SELECT, HELLO 2|3 [AUTH user password] [SETNAME name] in this order. */
+enum profile_form profile_apply(struct profile *p, struct buf *name, const struct command *command,
+                                const struct args *args);
 
 enum greeting_step { GREET_AUTH, GREET_HELLO, GREET_NAME, GREET_SELECT, GREET_ROLE, GREET_STEPS };
 
@@ -42,14 +54,15 @@ struct greeting {
     struct reply_scan scan;
     uint8_t steps[GREET_STEPS];
     uint8_t count, answered;
+    bool needs_auth; /* the server wants a password that it was not given */
     enum greeting_step refused; /* with GREETING_REFUSED; GREET_ROLE: the server turned us away */
     struct buf words;           /* its error text, without '-' and CR LF */
 };
 
-/* Writes the greeting for p into g->out. Where p has no credentials of its own, those of the
- * service are used. Steps from `until` on are left out, but never ROLE: GREET_STEPS for the whole.
- */
-void greeting_begin(struct greeting *g, const struct profile *p,
+/* Writes the greeting for p and a name (empty: none) into g->out. Where p has no credentials of
+ * its own, those of the service are used. Steps from `until` on are left out, but never ROLE:
+ * GREET_STEPS for the whole. */
+void greeting_begin(struct greeting *g, const struct profile *p, struct slice name,
                     const struct config_service *service, enum greeting_step until);
 /* Takes the bytes the server answered. A ROLE that is refused (NOPERM, NOAUTH, BUSY: Redis 7.0
  * answers these before it runs) is no opinion, not a failure. */

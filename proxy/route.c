@@ -1,5 +1,7 @@
 #include "proxy/route.h"
 
+#include <string.h>
+
 #include "proxy/base/limits.h"
 
 /* The command that can mend the refused part of the profile. */
@@ -9,10 +11,25 @@ static bool mends(enum greeting_step refused, enum command_class cls)
            cls == COMMAND_AUTH;
 }
 
+/* What is the client's own and not the link's. */
+static bool is_of_session(const struct route_input *in)
+{
+    enum command_class cls = in->command->cls;
+    bool name = (cls == COMMAND_SETNAME && in->args == 3) ||
+                (cls == COMMAND_GETNAME && in->args == 2);
+    bool wait = cls == COMMAND_WAIT && in->writes_lost &&
+                in->args == (strcmp(in->command->name, "wait") == 0 ? 3u : 4u);
+    return (name && in->shares && !in->exclusive) || (wait && !in->multi);
+}
+
 static bool is_local(const struct route_input *in)
 {
     enum command_class cls = in->command->cls;
-    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || cls == COMMAND_HTTP || in->multi_lost) {
+    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || cls == COMMAND_HTTP || in->multi_lost ||
+        is_of_session(in)) {
+        return true;
+    }
+    if (in->shares && in->needs_auth && cls != COMMAND_AUTH && cls != COMMAND_HELLO) {
         return true;
     }
     return (in->watch_lost && cls == COMMAND_MULTI) ||
@@ -30,7 +47,7 @@ enum route route_decide(const struct route_input *in)
 {
     bool local = is_local(in);
     if (in->asking || in->judging || in->full || in->outstanding >= SESSION_OUTSTANDING_MAX ||
-        (in->outstanding > 0 && needs_quiet(in, local))) {
+        (in->outstanding > 0 && (in->elsewhere || needs_quiet(in, local)))) {
         return ROUTE_DRAIN;
     }
     if (local) {

@@ -2,6 +2,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/linkset.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
 
@@ -140,22 +141,31 @@ static void for_each_link(struct worker_service *ws, void (*visit)(struct link *
 
 static void leave_old_primary(struct link *l)
 {
-    if (l->state != LINK_RETIRING) {
+    if (l->state == LINK_RETIRING) {
+        return;
+    }
+    if (l->kind == LINK_EXCLUSIVE) {
         session_link_lost(l->session, LINK_END_GENERATION);
+    } else {
+        linkset_lost(l, LINK_END_GENERATION);
     }
 }
 
 static void go_on(struct link *l)
 {
     struct session *s = l->session;
-    if (s->out.len <= SESSION_OUTPUT_HIGH) {
+    if (s == NULL || s->out.len <= SESSION_OUTPUT_HIGH) {
         link_set_reading(l, true);
         link_resume(l);
     }
     if (l->state != LINK_CLOSED) {
         link_touch(l);
     }
-    session_pump(s);
+    if (s != NULL) {
+        session_pump(s);
+    } else if (l->state != LINK_CLOSED) {
+        linkset_release(l->set);
+    }
 }
 
 /* Among those that wait there may be some whose clients have gone. */
@@ -171,6 +181,52 @@ static void forsake_waiting(struct worker_service *ws)
     }
 }
 
+static void renew_sets(struct worker_service *ws)
+{
+    for (uint32_t i = 0; i < LINKSET_BUCKETS; i++) {
+        for (struct list_node *n = ws->sets[i].first; n != NULL; n = n->next) {
+            linkset_renew(CONTAINER_OF(n, struct linkset, node));
+        }
+    }
+}
+
+/* A question of our own now and then shows whether the server is still there, before a request has
+ * to find out. */
+static void look_after(struct link *l)
+{
+    uint64_t idle = now_ms(l->service) - l->progress_ms;
+    if (l->state != LINK_READY || l->kind == LINK_EXCLUSIVE || l->journal.count > 0) {
+        return;
+    }
+    if (idle >= LINK_IDLE_CLOSE_MS) {
+        link_close(&l, LINK_END_IDLE);
+    } else if (service_serving(l->service)) {
+        link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
+                 slice_str("*1\r\n$4\r\nPING\r\n"));
+    }
+}
+
+static void on_idle_timer(struct wheel_timer *timer)
+{
+    struct worker_service *ws = CONTAINER_OF(timer, struct worker_service, idle_timer);
+    for_each_link(ws, look_after);
+    loop_arm(ws->worker->loop, timer, LINK_IDLE_PING_MS, on_idle_timer);
+}
+
+void service_start(struct worker_service *ws)
+{
+    if (ws->config->share_links) {
+        loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
+    }
+}
+
+static void close_unused(struct link *l)
+{
+    if (l->kind != LINK_EXCLUSIVE) {
+        link_close(&l, LINK_END_SESSION);
+    }
+}
+
 void service_adopt(struct worker_service *ws, const struct topology_service *now)
 {
     const struct topology_service before = *ws->now;
@@ -183,6 +239,7 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     }
     if (moved) {
         ws->retry_at_ms = ws->retry_delay_ms = 0;
+        renew_sets(ws);
         for_each_link(ws, leave_old_primary);
     }
     if (now->state != SERVICE_SERVING) {
@@ -229,4 +286,6 @@ void service_stop(struct worker_service *ws)
 {
     loop_disarm(ws->worker->loop, &ws->scout_timer);
     loop_disarm(ws->worker->loop, &ws->retry_timer);
+    loop_disarm(ws->worker->loop, &ws->idle_timer);
+    for_each_link(ws, close_unused);
 }

@@ -4,6 +4,7 @@
 #define VEDETTE_PROXY_SERVICE_H
 
 #include "config/config.h"
+#include "proxy/base/limits.h"
 #include "proxy/base/list.h"
 #include "proxy/base/wheel.h"
 #include "sentinel/topology.h"
@@ -24,6 +25,7 @@ struct worker_service {
     const struct config_service *config;
     const struct topology_service *now; /* in the adopted topology */
     struct list links;
+    struct list sets[LINKSET_BUCKETS]; /* by profile; see linkset.h */
     struct list waiting; /* sessions in want of a link or a primary, in order */
     struct list refused; /* sessions whose request was refused; a scout tries for them */
     struct session *scout;
@@ -31,6 +33,7 @@ struct worker_service {
     uint64_t retry_at_ms; /* no link is opened before: the last attempt failed */
     uint64_t retry_delay_ms;
     struct wheel_timer retry_timer;
+    struct wheel_timer idle_timer; /* looks for links without requests */
     uint64_t hinted_ms[HINT_KINDS]; /* when the main thread was last told */
     bool report_due;
     struct switch_report report;
@@ -63,7 +66,9 @@ void service_hint(struct worker_service *ws, uint64_t generation, enum hint hint
 void service_adopt(struct worker_service *ws, const struct topology_service *now);
 /* Lets waiting sessions go on, paced; once per turn. */
 void service_release(struct worker_service *ws);
-/* Disarms what is armed; the worker ends. */
+/* Looks after idle links from now on. */
+void service_start(struct worker_service *ws);
+/* Disarms what is armed and closes what no session uses; the worker ends. */
 void service_stop(struct worker_service *ws);
 
 #endif

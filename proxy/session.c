@@ -26,6 +26,7 @@ const char *session_end_word(enum session_end end)
     case SESSION_END_CUT: return "reply-cut";
     case SESSION_END_UNCARRIED: return "state-not-carried";
     case SESSION_END_LINGER: return "output-not-read";
+    case SESSION_END_OUTPUT: return "output-limit";
     case SESSION_END_SHUTDOWN: return "shutdown";
     }
     UNREACHABLE("session end");
@@ -49,26 +50,41 @@ struct session *session_open(struct worker_service *service, int fd)
         return NULL;
     }
     s->reading = true;
-    s->refused = GREET_STEPS;
-    profile_init(&s->profile);
+    session_set_plain_profile(s);
+    worker_take_slot(service->worker, s);
     list_append(&service->worker->sessions, &s->node);
     return s;
 }
 
-uint32_t session_outstanding(const struct session *s)
+void session_set_plain_profile(struct session *s)
 {
-    return s->link != NULL ? s->link->journal.count : 0;
+    struct profile plain;
+    profile_init(&plain);
+    linkset_drop(&s->set);
+    s->set = linkset_get(s->service, &plain);
+    s->vetted = false;
+}
+
+/* Its own link dies with it; on a shared one its requests become orphans. */
+static void leave_link(struct session *s)
+{
+    if (s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
+        link_close(&s->link, LINK_END_SESSION);
+    }
+    worker_leave_slot(s->service->worker, s);
+    s->link = NULL;
+    s->outstanding = 0;
 }
 
 bool session_busy(const struct session *s)
 {
-    return session_outstanding(s) > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
+    return s->outstanding > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
            s->streaming || s->tentative != NULL;
 }
 
 bool session_blocked(const struct session *s)
 {
-    if (session_outstanding(s) == 0) {
+    if (s->outstanding == 0 || s->link->kind != LINK_EXCLUSIVE) {
         return false;
     }
     const struct journal *j = &s->link->journal;
@@ -90,7 +106,7 @@ void session_give(struct session *s, struct block *block, struct slice bytes)
     }
     chain_append(&s->out, &s->service->worker->pool, block, bytes);
     session_touch(s);
-    if (s->out.len > SESSION_OUTPUT_HIGH && s->link != NULL) {
+    if (s->out.len > SESSION_OUTPUT_HIGH && s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
         link_set_reading(s->link, false);
     }
 }
@@ -113,7 +129,7 @@ void session_finish(struct session *s, enum session_end end)
     }
     s->state = SESSION_CLOSING;
     s->end = end;
-    link_close(&s->link, LINK_END_SESSION);
+    leave_link(s);
     service_unwait(s->service, s);
     session_set_reading(s);
     loop_arm(s->service->worker->loop, &s->patience_timer, CLOSE_LINGER_MS, on_linger_over);
@@ -130,7 +146,7 @@ void session_close(struct session *s, enum session_end end)
               session_end_word(s->state == SESSION_CLOSING ? s->end : end));
     s->state = SESSION_CLOSED;
     service_unwait(s->service, s);
-    link_close(&s->link, LINK_END_SESSION);
+    leave_link(s);
     transport_close(&s->transport);
     loop_disarm(w->loop, &s->deadline_timer);
     loop_disarm(w->loop, &s->patience_timer);
@@ -150,9 +166,9 @@ void session_free(struct session *s)
     buf_wipe(&s->raw);
     chain_clear(&s->out);
     tentative_clear(&s->tentative);
-    profile_clear(&s->profile);
+    linkset_drop(&s->set);
+    buf_release(&s->name);
     session_forget_asked(s);
-    buf_release(&s->refused_words);
     s->magic = 0;
     free(s);
 }
@@ -314,12 +330,30 @@ void session_flush(struct session *s)
             return;
         }
     }
-    if (s->out.len <= SESSION_OUTPUT_LOW && s->link != NULL && !s->link->reading) {
+    if (s->out.len > s->service->config->client_output_limit) {
+        log_limited(LOG_WARNING, "client-output-limit", "service=%s bytes=%zu",
+                    s->service->config->name, s->out.len);
+        session_close(s, SESSION_END_OUTPUT);
+        return;
+    }
+    if (s->out.len <= SESSION_OUTPUT_LOW && s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
+        !s->link->reading) {
         link_set_reading(s->link, true);
         link_resume(s->link);
         session_pump(s);
     }
     session_set_reading(s);
+}
+
+void session_lose_link(struct session *s)
+{
+    if (s->state < SESSION_CLOSING && s->link != NULL) {
+        if (s->link->kind == LINK_EXCLUSIVE) {
+            session_link_lost(s, LINK_END_SESSION);
+        } else {
+            linkset_reclaim(s);
+        }
+    }
 }
 
 void session_drain(struct session *s)
@@ -331,9 +365,7 @@ void session_drain(struct session *s)
 
 void session_drain_now(struct session *s)
 {
-    if (s->state < SESSION_CLOSING) {
-        session_link_lost(s, LINK_END_SESSION);
-    }
+    session_lose_link(s);
     if (s->state < SESSION_CLOSING) {
         input_expire(s);
         session_pump(s);

@@ -7,6 +7,7 @@
 #include "proxy/base/block.h"
 #include "proxy/base/list.h"
 #include "proxy/link.h"
+#include "proxy/linkset.h"
 #include "proxy/net/transport.h"
 #include "proxy/profile.h"
 #include "proxy/resp/args.h"
@@ -31,6 +32,7 @@ enum session_end {
     SESSION_END_CUT,       /* part of a reply was given and the rest can't come */
     SESSION_END_UNCARRIED, /* its state can't be carried to another link */
     SESSION_END_LINGER,    /* it did not read its last reply */
+    SESSION_END_OUTPUT,    /* it does not read, and its replies are too many to be kept */
     SESSION_END_SHUTDOWN,  /* the proxy stops */
 };
 const char *session_end_word(enum session_end end);
@@ -42,9 +44,17 @@ enum input_front {
     FRONT_BAD,   /* bytes that are not RESP */
 };
 
+/* The profile, and the name, if the unanswered AUTH, HELLO, SELECT ... succeeds. */
+struct asked {
+    struct profile profile;
+    struct buf name;
+    enum profile_form form;
+};
+
 struct parked {
     struct list_node node;
     bool is_answer;
+    bool plain; /* a frame that every server reads alike */
     const struct command *command; /* of a frame */
     struct buf bytes;              /* the frame, or the ready answer */
 };
@@ -60,7 +70,12 @@ struct session {
     struct list_node again;   /* on the worker's list of sessions with work left over */
     struct list_node waiting; /* on its service's list of waiting or of refused sessions */
     struct transport *transport;
-    struct link *link; /* NULL: none is open; the next request opens one */
+    /* Its own, or the shared one that its unanswered requests are on; NULL: neither. */
+    struct link *link;
+    struct linkset *set;  /* of its profile, counted */
+    struct asker asker;   /* as journals know it */
+    uint32_t outstanding; /* its requests on the link, those asked for it by ourselves included */
+    struct journal *lost; /* what a shared link left of them, while that is sorted out */
 
     /* input */
     struct list parked;
@@ -75,15 +90,15 @@ struct session {
     bool left;        /* the client has ended its side, behind bytes that were not read yet */
 
     /* what the client's commands made of the session */
-    struct profile profile;
-    struct profile *asked; /* the profile if the unanswered AUTH, HELLO ... succeeds, behind which
-                            * nothing is sent; NULL: there is none */
-    bool asked_known;      /* its arguments were understood */
-    bool multi, watch;     /* as of the last answer */
+    struct buf name;     /* CLIENT SETNAME */
+    struct asked *asked; /* nothing is sent behind it; NULL: there is none */
+    bool vetted; /* whether one without credentials is to be served was known when it came */
+    bool pinned; /* it has said what only a link of its own may hear */
+    uint16_t large_left; /* replies that have to be small until it may share links again */
+    uint64_t wrote_in;   /* generation of its last write; 0: none */
+    bool multi, watch;   /* as of the last answer */
     bool multi_lost, watch_lost; /* on a link that is gone */
     const char *uncarried;       /* state that would be lost with the link; NULL: none */
-    enum greeting_step refused;  /* part of the profile the primary refused; GREET_STEPS: none */
-    struct buf refused_words;    /* the error that requests get for it */
 
     /* waiting */
     struct tentative *tentative; /* NULL: no refusal is being judged */
@@ -127,30 +142,36 @@ bool session_busy(const struct session *s);
 bool session_blocked(const struct session *s);
 /* There is no unanswered AUTH, HELLO ... any more. */
 void session_forget_asked(struct session *s);
-/* Requests in flight. */
-uint32_t session_outstanding(const struct session *s);
-/* The same request, or an answer of our own, at the end of a list of parked items. */
+/* A request, or an answer of our own, at the end of a list of parked items. */
 void park_frame(struct list *items, const struct command *command, struct buf *frame);
 void park_answer(struct list *items, struct slice answer);
 /* Something of this session waits for a primary since now, unless it did already. */
 void session_start_waiting(struct session *s);
 
-/* From the session's link. */
+/* From the session's own link. */
 void session_link_ready(struct session *s);
 void session_link_lost(struct session *s, enum link_end end);
+/* A link that it shared is lost: s->lost has what it left, and is freed. begun: part of a reply was
+ * given that can't be continued. */
+void session_requests_lost(struct session *s, bool begun);
 /* There is room for more bytes of a large request. */
 void session_link_drained(struct session *s);
 /* One whole reply of that RESP type; '>' answers nothing. */
 void session_reply(struct session *s, struct block *block, struct slice reply, char type);
-/* A piece of a reply too large to wait for; `last` ends it. */
+/* A piece of a reply too large to wait for. whole: the bytes of all of it, with the last piece;
+ * else 0. */
 void session_reply_part(struct session *s, struct block *block, struct slice part, char type,
-                        bool last);
-/* A reply that was kept back until its meaning was known. */
-void session_reply_settled(struct session *s, struct slice reply);
+                        uint64_t whole);
+/* Gives the reply to that command, which has left the journal or is about to. */
+void session_answer(struct session *s, const struct command *command, struct block *block,
+                    struct slice reply, char type);
+/* Requests have left the journal: a shared link is let go once none is left, and what waits behind
+ * them goes on. */
+void session_requests_done(struct session *s);
 /* The answer to a blocking command that gets nothing, as Redis writes it. */
 const char *session_nil(const struct session *s, const struct command *command);
-/* All requests of the link go back to the session's input, in order; none of them has a reply that
- * counts. The link stays where it is clean. */
+/* What tentative keeps and what is unsent on its own link goes back to the session's input, in
+ * order. That link stays where it is clean. */
 void session_take_back(struct session *s);
 /* Bytes of a raw link. */
 void session_raw_bytes(struct session *s, struct block *block, struct slice bytes);

@@ -36,22 +36,101 @@ static struct parked *first_parked(const struct session *s)
     return s->parked.count > 0 ? CONTAINER_OF(s->parked.first, struct parked, node) : NULL;
 }
 
-static enum route decide(const struct session *s, const struct command *command)
+/* A request that begins the input. */
+struct request {
+    const struct command *command;
+    const struct args *args; /* NULL: not known yet */
+    struct slice frame;
+    struct block *block; /* where it lies, or NULL */
+    bool plain;          /* every server reads it alike */
+};
+
+/* The link that a request needs. */
+struct aim {
+    bool exclusive;
+    struct linkset *set; /* of a shared one */
+    struct link *link;   /* as far as it is there */
+};
+
+/* What it makes of the profile, if the server accepts it. */
+static struct asked *asked_by(const struct session *s, const struct request *r)
 {
-    const struct link *l = s->link;
+    struct asked *asked = xcalloc(1, sizeof *asked);
+    profile_copy(&asked->profile, &s->set->profile);
+    if (r->args != NULL) { /* else it is too large to be understood: PROFILE_UNKNOWN */
+        asked->form = profile_apply(&asked->profile, &asked->name, r->command, r->args);
+    }
+    return asked;
+}
+
+/* A command that changes the profile goes to a shared link of the profile that it asks for, to
+ * which its success changes nothing. Without such a link the session's own tells. */
+static struct linkset *set_asked_for(const struct session *s, const struct request *r)
+{
+    struct asked *asked = asked_by(s, r);
+    struct linkset *set =
+        asked->form == PROFILE_PLAIN ? linkset_find(s->service, &asked->profile) : NULL;
+    profile_clear(&asked->profile);
+    buf_release(&asked->name);
+    free(asked);
+    struct link *l = set != NULL ? linkset_link(set, s->asker.slot) : NULL;
+    return l != NULL && linkset_takes(l) ? set : NULL;
+}
+
+/* It was greeted with all of its profile: what another link was refused does not touch it. */
+static bool is_whole(const struct link *l)
+{
+    return l != NULL && l->state == LINK_READY && l->bare_from == GREET_STEPS;
+}
+
+static struct aim aim_at(const struct session *s, const struct request *r)
+{
+    struct aim a = {.set = s->set};
+    a.exclusive = !s->service->config->share_links || r->command->link != COMMAND_SHARED ||
+                  !r->plain || s->pinned || s->uncarried != NULL || s->multi || s->watch ||
+                  s->large_left > 0;
+    if (!a.exclusive && command_changes_profile(r->command)) {
+        a.set = set_asked_for(s, r);
+        a.exclusive = a.set == NULL;
+    }
+    if (!a.exclusive) {
+        a.link = linkset_link(a.set, s->asker.slot);
+        a.exclusive = a.set->refused != GREET_STEPS && !is_whole(a.link);
+    }
+    if (a.exclusive) {
+        a.link = s->link != NULL && s->link->kind == LINK_EXCLUSIVE ? s->link : NULL;
+    }
+    return a;
+}
+
+static bool full(const struct link *l)
+{
+    return l != NULL && l->journal.queued - l->journal.kept >= LINK_UNANSWERED_MAX;
+}
+
+static enum route decide(const struct session *s, const struct request *r, const struct aim *a)
+{
+    const struct link *l = a->link;
     struct route_input in = {
-        .command = command,
-        .outstanding = session_outstanding(s),
-        .full = l != NULL && l->journal.queued - l->journal.kept >= LINK_UNANSWERED_MAX,
+        .command = r->command,
+        .outstanding = s->outstanding,
+        .full = a->exclusive && full(l),
+        .elsewhere = s->link != l,
+        .shares = s->service->config->share_links,
+        .exclusive = a->exclusive,
         .serving = service_serving(s->service),
         .link_open = l != NULL,
-        .link_ready = l != NULL && link_sendable(l),
+        .link_ready = l != NULL && link_sendable(l) && !full(l),
         .asking = s->asked != NULL,
         .judging = s->tentative != NULL,
         .scout = s->scout,
+        .multi = s->multi,
         .multi_lost = s->multi_lost,
         .watch_lost = s->watch_lost,
-        .refused = s->refused,
+        .writes_lost = s->wrote_in != 0 && s->wrote_in != s->service->now->generation,
+        .args = r->args != NULL ? r->args->count : 0,
+        .refused = is_whole(l) ? GREET_STEPS : s->set->refused,
+        .needs_auth = s->set->needs_auth,
         .bare = l != NULL && l->bare_from != GREET_STEPS,
     };
     return route_decide(&in);
@@ -104,26 +183,68 @@ static void stop_waiting(struct session *s)
     list_remove(&s->waiting);
 }
 
-/* Opens a link where one may be opened now, else queues up for it. */
-static void want_link(struct session *s)
+/* True if a client without credentials is to be served as its profile says; false: not known yet. */
+static bool is_vetted(struct session *s)
 {
-    session_start_waiting(s);
-    if (list_on(&s->waiting)) {
-        return;
+    if (s->vetted || !s->service->config->share_links) {
+        return true;
     }
-    link_close(&s->link, LINK_END_SESSION); /* a bare one, of no more use */
-    if (service_may_open(s->service)) {
-        s->link = link_open(s, s->refused);
-    } else {
-        service_wait(s->service, s);
+    if (!s->set->profile.authenticated && !list_on(&s->set->node)) {
+        session_set_plain_profile(s); /* it came too late for that era */
     }
+    s->vetted = linkset_check(s->set);
+    if (!s->vetted) {
+        session_start_waiting(s);
+        if (s->set->check != NULL) {
+            linkset_wait(s->set, s);
+        } else {
+            service_wait(s->service, s);
+        }
+    }
+    return s->vetted;
 }
 
-/* It waits for a primary that may be sent to. */
-static void wait_for_primary(struct session *s)
+/* Its own link is given back when another takes its requests. */
+static void move_to(struct session *s, struct link *l)
+{
+    if (s->link != NULL && s->link != l) {
+        linkset_give_back(s);
+    }
+    s->link = l;
+}
+
+/* Opens the link where one may be opened now, else queues up for it. True: it is there already. */
+static bool want_link(struct session *s, const struct aim *a)
+{
+    if (list_on(&s->waiting)) {
+        return false;
+    }
+    move_to(s, NULL); /* a bare one is of no more use */
+    if (a->exclusive && s->set->refused == GREET_STEPS) {
+        s->link = linkset_lease(s->set, s);
+    }
+    if (s->link != NULL) {
+        return true;
+    }
+    session_start_waiting(s);
+    if (!service_may_open(s->service)) {
+        service_wait(s->service, s);
+    } else if (a->exclusive) {
+        s->link = link_open(s->set, LINK_EXCLUSIVE, s, s->set->refused);
+    } else {
+        linkset_open(a->set, s->asker.slot);
+        linkset_wait(a->set, s);
+    }
+    return false;
+}
+
+/* It waits for a primary that may be sent to, or for its link to take more. */
+static void wait_for_primary(struct session *s, const struct aim *a)
 {
     session_start_waiting(s);
-    if (s->link == NULL && !list_on(&s->waiting)) {
+    if (!a->exclusive && a->link != NULL && service_serving(s->service)) {
+        linkset_wait(a->set, s);
+    } else if (!a->exclusive || s->link == NULL) {
         service_wait(s->service, s);
     }
 }
@@ -131,28 +252,33 @@ static void wait_for_primary(struct session *s)
 /* From here on nobody looks at what passes. */
 static void become_raw(struct session *s, const struct command *command)
 {
-    CHECK(s->link != NULL);
+    CHECK(s->link->kind == LINK_EXCLUSIVE);
     s->link->raw = true;
     s->uncarried = command->name;
 }
 
-static void submit(struct session *s, const struct command *command, const struct args *args,
-                   struct block *block, struct slice frame)
+static void submit(struct session *s, const struct request *r, const struct aim *a)
 {
-    struct link *l = s->link;
+    struct link *l = a->link;
     CHECK(l != NULL);
     stop_waiting(s);
-    if (command_changes_profile(command)) {
-        s->asked = xcalloc(1, sizeof *s->asked);
-        profile_copy(s->asked, &s->profile);
-        s->asked_known = profile_apply(s->asked, command, args);
+    move_to(s, l);
+    if (command_changes_profile(r->command)) {
+        s->asked = asked_by(s, r);
     }
-    if (command->cls == COMMAND_RAW) {
-        become_raw(s, command);
+    if (r->command->cls == COMMAND_WAIT && s->service->config->share_links && !s->multi) {
+        /* Redis waits for the offset behind the last command of this connection, whatever that was
+         * (server.c, processCommand): behind the session's writes on the shared one. */
+        link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
+                 slice_str("*1\r\n$4\r\nPING\r\n"));
+    }
+    if (r->command->cls == COMMAND_RAW) {
+        become_raw(s, r->command);
     } else {
-        (void)journal_begin(&l->journal, command, false);
+        journal_begin(&l->journal, r->command, s->asker);
+        s->outstanding++;
     }
-    journal_append(&l->journal, &s->service->worker->pool, block, frame);
+    journal_append(&l->journal, &s->service->worker->pool, r->block, r->frame);
     if (!l->raw) {
         journal_end(&l->journal);
     }
@@ -160,17 +286,35 @@ static void submit(struct session *s, const struct command *command, const struc
 }
 
 /* False when the request has to stay where it is for now. */
-static bool take_request(struct session *s, const struct command *command, const struct args *args,
-                         struct block *block, struct slice frame)
+static bool take_request(struct session *s, const struct request *r)
 {
-    switch (decide(s, command)) {
-    case ROUTE_DRAIN: return false;
-    case ROUTE_OPEN: want_link(s); return false;
-    case ROUTE_PARK: wait_for_primary(s); return false;
-    case ROUTE_LOCAL: local_answer(s, command); return true;
-    case ROUTE_LINK: submit(s, command, args, block, frame); return true;
+    if (!is_vetted(s)) {
+        return false;
     }
-    UNREACHABLE("route");
+    for (;;) {
+        struct aim a = aim_at(s, r);
+        switch (decide(s, r, &a)) {
+        case ROUTE_DRAIN: return false;
+        case ROUTE_OPEN:
+            if (want_link(s, &a)) {
+                continue;
+            }
+            return false;
+        case ROUTE_PARK: wait_for_primary(s, &a); return false;
+        case ROUTE_LOCAL: local_answer(s, r->command, r->args); return true;
+        case ROUTE_LINK: submit(s, r, &a); return true;
+        }
+        UNREACHABLE("route");
+    }
+}
+
+/* What every server reads alike, and answers once: nothing else may go on a link that others use. */
+static bool is_plain(const struct request_scan *scan, struct slice frame)
+{
+    if (scan->is_inline) {
+        return frame.n <= SHARED_INLINE_MAX && args_inline_plain(frame);
+    }
+    return !scan->odd && frame.n <= REQUEST_BUFFER_MAX;
 }
 
 /* False: it stays; or it is no request at all and s->front says so. */
@@ -183,11 +327,31 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
     enum args_result result = args_parse(frame, &args);
     bool taken = result == ARGS_EMPTY;
     if (result == ARGS_OK) {
-        taken = take_request(s, command_lookup(&args), &args, block, frame);
+        struct request r = {.command = command_lookup(&args),
+                            .args = &args,
+                            .frame = frame,
+                            .block = block,
+                            .plain = is_plain(&s->scan, frame)};
+        taken = take_request(s, &r);
     } else if (result == ARGS_UNBALANCED) {
         s->front = FRONT_BAD;
         s->bad_quotes = true;
     }
+    args_free(&args);
+    return taken;
+}
+
+static bool take_parked_frame(struct session *s, const struct parked *item)
+{
+    struct slice frame = buf_slice(&item->bytes);
+    struct request_scan scan = {0};
+    struct args args;
+    size_t used;
+    CHECK(request_scan_feed(&scan, frame, &used) == SCAN_DONE && used == frame.n);
+    CHECK(args_parse(frame, &args) == ARGS_OK);
+    struct request r = {
+        .command = item->command, .args = &args, .frame = frame, .plain = is_plain(&scan, frame)};
+    bool taken = take_request(s, &r);
     args_free(&args);
     return taken;
 }
@@ -197,18 +361,12 @@ static bool take_parked(struct session *s)
     struct parked *item;
     while (s->state < SESSION_CLOSING && (item = first_parked(s)) != NULL) {
         if (item->is_answer) {
-            if (session_outstanding(s) > 0 || s->tentative != NULL) {
+            if (s->outstanding > 0 || s->tentative != NULL) {
                 return false;
             }
             session_give(s, NULL, buf_slice(&item->bytes));
-        } else {
-            struct args args;
-            CHECK(args_parse(buf_slice(&item->bytes), &args) == ARGS_OK);
-            bool taken = take_request(s, item->command, &args, NULL, buf_slice(&item->bytes));
-            args_free(&args);
-            if (!taken) {
-                return false;
-            }
+        } else if (!take_parked_frame(s, item)) {
+            return false;
         }
         list_remove(&item->node);
         parked_free(item);
@@ -219,7 +377,7 @@ static bool take_parked(struct session *s)
 /* The end of what this client may say, in its place behind the answers still owed. */
 static void refuse_input(struct session *s)
 {
-    if (session_outstanding(s) > 0 || s->asked != NULL || s->tentative != NULL) {
+    if (s->outstanding > 0 || s->asked != NULL || s->tentative != NULL) {
         return;
     }
     char text[SCAN_ERROR_MAX];
@@ -241,15 +399,22 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
         s->scan.name_known
             ? command_lookup_name(slice_of(begun.p + s->scan.name_at, s->scan.name_len))
             : &command_unknown;
-    if (session_outstanding(s) > 0) {
+    if (s->outstanding > 0 || !is_vetted(s)) {
         return false;
     }
-    switch (decide(s, command)) {
+    struct request r = {.command = command, .frame = begun, .block = block};
+    struct aim a = aim_at(s, &r);
+    switch (decide(s, &r, &a)) {
     case ROUTE_DRAIN: return false;
-    case ROUTE_OPEN: want_link(s); return false;
-    case ROUTE_PARK: wait_for_primary(s); return false;
+    case ROUTE_OPEN:
+        if (!want_link(s, &a)) {
+            return false;
+        }
+        a = aim_at(s, &r);
+        break;
+    case ROUTE_PARK: wait_for_primary(s, &a); return false;
     case ROUTE_LOCAL:
-        local_answer(s, command);
+        local_answer(s, command, NULL);
         s->swallowing = true;
         return true;
     case ROUTE_LINK: break;
@@ -258,11 +423,11 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
         become_raw(s, command);
         request_scan_reset(&s->scan);
     } else {
-        (void)journal_begin(&s->link->journal, command, false);
+        journal_begin(&s->link->journal, command, s->asker);
+        s->outstanding++;
         s->streaming = true;
         if (command_changes_profile(command)) {
-            s->asked = xcalloc(1, sizeof *s->asked);
-            s->asked_known = false; /* too large to be understood */
+            s->asked = asked_by(s, &r);
         }
     }
     journal_append(&s->link->journal, &s->service->worker->pool, block, begun);
@@ -285,6 +450,7 @@ static size_t stream(struct session *s, struct block *block, struct slice bytes)
             /* Without its end it is never executed, and nothing else was on that link. */
             s->streaming = false;
             link_close(&s->link, LINK_END_SESSION);
+            s->outstanding = 0;
         }
         s->swallowing = false;
         return used;
@@ -308,6 +474,7 @@ static size_t stream(struct session *s, struct block *block, struct slice bytes)
 static void scan_front(struct session *s, struct slice bytes)
 {
     size_t seen = (size_t)s->scan.length, used;
+    s->scan.unauthenticated = s->set->needs_auth;
     if (s->front != FRONT_OPEN || bytes.n <= seen) {
         return;
     }
@@ -373,7 +540,7 @@ static void on_left_blocked(struct wheel_timer *timer)
  * was ended. A command just being sent has a moment, for it may be answered at once. */
 static bool leave_blocked(struct session *s)
 {
-    if (s->state != SESSION_ENDING || session_outstanding(s) == 0 ||
+    if (s->state != SESSION_ENDING || s->outstanding == 0 || s->link->kind != LINK_EXCLUSIVE ||
         !journal_at(&s->link->journal, 0)->command->may_block) {
         return false;
     }
@@ -393,6 +560,18 @@ static bool ends_now(const struct session *s)
            (s->service->worker->draining || (s->state == SESSION_ENDING && !raw));
 }
 
+/* What it needed a link of its own for is over. */
+static void end_lease(struct session *s)
+{
+    bool over = s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
+                s->link->state == LINK_READY && s->outstanding == 0 && !s->multi && !s->watch &&
+                !s->pinned && s->uncarried == NULL && s->tentative == NULL && !s->streaming &&
+                s->large_left == 0;
+    if (over && s->service->config->share_links) {
+        linkset_give_back(s);
+    }
+}
+
 /* After anything that could have moved requests on. */
 static void settle(struct session *s)
 {
@@ -403,7 +582,7 @@ static void settle(struct session *s)
                  (!s->streaming && !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX);
     if (!waits) {
         stop_waiting(s);
-        if (session_outstanding(s) == 0) {
+        if (s->outstanding == 0) {
             s->last_deadline_ms = 0;
         }
         if (buf_len(&s->raw) == 0) {
@@ -415,6 +594,7 @@ static void settle(struct session *s)
             return;
         }
     }
+    end_lease(s);
     session_set_reading(s);
 }
 
@@ -517,7 +697,7 @@ void input_expire(struct session *s)
     s->deadline_ms = 0;
     service_unwait(s->service, s);
     if (s->multi && !s->multi_lost) {
-        session_link_lost(s, LINK_END_SESSION); /* answered here to its end, which is EXECABORT */
+        session_lose_link(s); /* answered here to its end, which is EXECABORT */
     }
     for (struct list_node *n = s->parked.first; n != NULL && !s->multi_lost; n = n->next) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);

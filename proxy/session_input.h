@@ -14,11 +14,16 @@ void input_drop(struct session *s);
 void input_drop_frames(struct session *s);
 /* The waiting time is over: every whole request that waits is answered as not executed. */
 void input_expire(struct session *s);
-/* An answer to this request that the session gives itself. The request is done with. */
-void local_answer(struct session *s, const struct command *command);
+/* An answer to this request that the session gives itself. The request is done with. args: NULL
+ * when it is too large for them to be known. */
+void local_answer(struct session *s, const struct command *command, const struct args *args);
 /* Appends the answer to a request that certainly did not run. */
 void say_not_executed(const struct session *s, struct buf *to);
 /* See session_set_reading in session.c. */
 void session_set_reading(struct session *s);
+/* The profile of a client that has said nothing yet. */
+void session_set_plain_profile(struct session *s);
+/* What is on its link is judged as if the link had been lost. */
+void session_lose_link(struct session *s);
 
 #endif

@@ -22,18 +22,17 @@ static const char exec_in_doubt[] =
     "-INDOUBT The primary was lost after EXEC was sent; the transaction may or may not have been, "
     "or may still be, executed\r\n";
 
-enum verdict { AGAIN, DOUBT, NIL, OK, QUEUED, EXEC_DOUBT, KEPT, NOT_EXECUTED, NONE };
+enum verdict { AGAIN, DOUBT, NIL, OK, QUEUED, EXEC_DOUBT, NOT_EXECUTED, NONE };
 
 struct judgement {
     struct session *s;
     const struct journal *journal;
-    uint32_t kept; /* the oldest requests whose kept replies are given */
     enum verdict *verdicts;
 };
 
 const char *session_nil(const struct session *s, const struct command *command)
 {
-    if (s->profile.resp == 3) {
+    if (s->set->profile.resp == 3) {
         return "_\r\n";
     }
     bool bulk = slice_eq_nocase(slice_str(command->name), "blmove") ||
@@ -48,7 +47,7 @@ static bool was_sent(const struct journal *j, const struct record *r)
 
 static enum verdict judge_plain(const struct journal *j, const struct record *r, bool doubt_behind)
 {
-    if (r->own) {
+    if (r->asker.own) {
         return NONE;
     }
     if (!was_sent(j, r)) {
@@ -95,9 +94,6 @@ static void judge(struct judgement *g)
     const struct journal *j = g->journal;
     bool doubt_behind = false, multi = g->s->multi;
     uint32_t i = 0;
-    for (; i < g->kept; i++) {
-        g->verdicts[i] = KEPT;
-    }
     while (i < j->count) {
         const struct record *r = journal_at(j, i);
         if (multi || r->command->cls == COMMAND_MULTI) {
@@ -107,7 +103,7 @@ static void judge(struct judgement *g)
             g->verdicts[i++] = NONE;
         }
     }
-    for (i = j->count; i-- > g->kept;) {
+    for (i = j->count; i-- > 0;) {
         if (g->verdicts[i] == NONE) {
             g->verdicts[i] = judge_plain(j, journal_at(j, i), doubt_behind);
         }
@@ -177,52 +173,90 @@ static void put(const struct judgement *g, uint32_t i, struct list *items)
         return;
     case OK: park_answer(items, slice_str("+OK\r\n")); return;
     case QUEUED: park_answer(items, slice_str("+QUEUED\r\n")); return;
-    case KEPT:
-        if (!r->own) {
-            park_answer(items, tentative_reply(s->tentative, i));
-        }
-        return;
     case NOT_EXECUTED: put_not_executed(s, items, r); return;
     case NONE: return;
     }
 }
 
-/* Everything the link holds goes in front of what is parked already. */
-static void give_back(struct session *s, struct judgement *g)
+/* The items go in front of what is parked already. */
+static void park_in_front(struct session *s, struct list *items)
 {
-    struct list items = {0};
-    for (uint32_t i = 0; i < g->journal->count; i++) {
-        put(g, i, &items);
-    }
     for (struct list_node *n = list_pop(&s->parked); n != NULL; n = list_pop(&s->parked)) {
-        list_append(&items, n);
+        list_append(items, n);
     }
-    for (struct list_node *n = list_pop(&items); n != NULL; n = list_pop(&items)) {
+    for (struct list_node *n = list_pop(items); n != NULL; n = list_pop(items)) {
         list_append(&s->parked, n);
     }
-    free(g->verdicts);
-    tentative_clear(&s->tentative);
+}
+
+static void give_back(struct session *s, const struct journal *j)
+{
+    struct judgement g = {.s = s, .journal = j};
+    g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
+    judge(&g);
+    struct list items = {0};
+    tentative_park(&s->tentative, s->tentative != NULL && tentative_settled(s->tentative, j),
+                   &items);
+    for (uint32_t i = 0; i < j->count; i++) {
+        put(&g, i, &items);
+    }
+    free(g.verdicts);
+    park_in_front(s, &items);
     session_forget_asked(s);
 }
 
 void session_take_back(struct session *s)
 {
-    struct journal *j = &s->link->journal;
-    struct judgement g = {.s = s, .journal = j};
-    g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
-    bool clean = true;
-    for (uint32_t i = 0; i < j->count; i++) {
-        const struct record *r = journal_at(j, i);
-        g.verdicts[i] = r->own ? NONE : AGAIN;
-        clean = clean && journal_state(j, r) != RECORD_PARTIAL;
-    }
-    give_back(s, &g);
-    s->link->frozen = false;
-    if (clean) {
-        journal_clear(j);
+    struct list items = {0};
+    tentative_park(&s->tentative, false, &items);
+    struct link *l = s->link;
+    if (l->kind == LINK_EXCLUSIVE) { /* on a shared one nothing of it is left */
+        const struct journal *j = &l->journal;
+        bool clean = true;
+        for (uint32_t i = 0; i < j->count; i++) {
+            const struct record *r = journal_at(j, i);
+            if (!r->asker.own) {
+                put_again(s, &items, j, r);
+            }
+            clean = clean && journal_state(j, r) != RECORD_PARTIAL;
+        }
+        l->frozen = false;
+        if (clean) {
+            journal_clear(&l->journal);
+        } else {
+            link_close(&s->link, LINK_END_REFUSED);
+        }
     } else {
-        link_close(&s->link, LINK_END_REFUSED);
+        s->link = NULL;
     }
+    s->outstanding = 0;
+    park_in_front(s, &items);
+    session_forget_asked(s);
+}
+
+static void end_session(struct session *s, enum session_end end, const char *what)
+{
+    log_limited(LOG_NOTICE, "session-closed", "service=%s reason=%s state=%s",
+                s->service->config->name, session_end_word(end), log_quote(slice_str(what)));
+    s->service->report.closed++;
+    session_finish(s, end); /* what was answered before is still given */
+}
+
+void session_requests_lost(struct session *s, bool begun)
+{
+    struct journal *j = s->lost;
+    s->lost = NULL;
+    if (s->state < SESSION_CLOSING && begun) {
+        end_session(s, SESSION_END_CUT, "part of a reply was given");
+    } else if (s->state < SESSION_CLOSING) {
+        if (s->scout) {
+            service_unwait(s->service, s);
+        }
+        give_back(s, j);
+        session_pump(s);
+    }
+    journal_clear(j);
+    free(j);
 }
 
 /* A reply already begun to the client: a read may end on its old link while a primary only moved,
@@ -235,22 +269,16 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
         s->uncarried != NULL) {
         return false;
     }
-    struct judgement g = {.s = s, .journal = j};
-    g.verdicts = xcalloc(j->count, sizeof *g.verdicts);
-    judge(&g);
-    g.verdicts[0] = NONE;
-    give_back(s, &g);
+    struct journal rest = {0};
+    for (uint32_t i = 1; i < j->count; i++) {
+        journal_adopt(&rest, &s->service->worker->pool, j, journal_at(j, i));
+    }
+    give_back(s, &rest);
+    journal_clear(&rest);
     journal_keep_first(j);
+    s->outstanding = 1;
     link_retire(s->link);
     return true;
-}
-
-static void end_session(struct session *s, enum session_end end, const char *what)
-{
-    log_limited(LOG_NOTICE, "session-closed", "service=%s reason=%s state=%s",
-                s->service->config->name, session_end_word(end), log_quote(slice_str(what)));
-    s->service->report.closed++;
-    session_finish(s, end); /* what was answered before is still given */
 }
 
 void session_link_lost(struct session *s, enum link_end end)
@@ -258,6 +286,7 @@ void session_link_lost(struct session *s, enum link_end end)
     if (s->link == NULL) {
         return;
     }
+    CHECK(s->link->kind == LINK_EXCLUSIVE);
     if (s->link->streaming) {
         if (!keep_begun_reply(s, end)) {
             end_session(s, SESSION_END_CUT, "part of a reply was given");
@@ -272,22 +301,14 @@ void session_link_lost(struct session *s, enum link_end end)
         end_session(s, SESSION_END_UNCARRIED, s->uncarried);
         return;
     }
-    struct journal *j = &s->link->journal;
-    struct judgement g = {.s = s, .journal = j, .kept = tentative_settled(s)};
-    g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
-    if (s->multi && j->count == 0) {
+    if (s->multi && s->link->journal.count == 0) {
         s->multi_lost = true;
     }
-    judge(&g);
     if (s->scout) {
         service_unwait(s->service, s);
     }
-    bool failed = end == LINK_END_PEER || end == LINK_END_PROTOCOL;
-    if (s->link->state == LINK_READY && failed && !s->link->proven) {
-        service_link_failed(
-            s->service); /* a server that takes links and drops them is not asked at once again */
-    }
-    give_back(s, &g);
+    give_back(s, &s->link->journal);
+    s->outstanding = 0;
     link_close(&s->link, end);
     session_pump(s);
 }

@@ -7,17 +7,41 @@
 #include "proxy/base/log.h"
 #include "proxy/worker.h"
 
+/* The session has another profile from now on. Its own link has taken it on with it. */
+static void take_profile(struct session *s, const struct profile *profile)
+{
+    struct linkset *set = linkset_get(s->service, profile);
+    set->refused = GREET_STEPS; /* the server has just accepted all of it */
+    linkset_drop(&s->set);
+    s->set = set;
+    if (s->link->kind == LINK_EXCLUSIVE) {
+        struct linkset *before = s->link->set;
+        s->link->set = linkset_use(set);
+        linkset_drop(&before);
+    }
+}
+
 /* An AUTH, HELLO, SELECT or CLIENT SETNAME was answered. */
-static void profile_answered(struct session *s, char type)
+static void profile_answered(struct session *s, const struct command *command, char type)
 {
     CHECK(s->asked != NULL);
-    if (type != '-' && (s->multi || !s->asked_known)) {
+    const struct asked *asked = s->asked;
+    if (type != '-' && (s->multi || asked->form == PROFILE_UNKNOWN)) {
         /* Queued, it takes effect at EXEC and who knows how; or a form we do not understand. */
         s->uncarried = "a profile that can't be followed";
     } else if (type != '-') {
-        bool mended = s->asked->authenticated || s->refused != GREET_AUTH;
-        profile_copy(&s->profile, s->asked);
-        s->refused = mended ? GREET_STEPS : s->refused;
+        bool named = buf_len(&asked->name) > 0 || command->cls == COMMAND_SETNAME;
+        if (named) {
+            buf_release(&s->name);
+            buf_append(&s->name, buf_slice(&asked->name));
+            s->link->named = true;
+        }
+        if (!profile_same(&asked->profile, &s->set->profile) || s->set->refused != GREET_STEPS) {
+            take_profile(s, &asked->profile);
+        }
+    }
+    if (asked->form == PROFILE_ODD) {
+        s->link->dirty = true; /* an error may have come behind a part that was accepted */
     }
     session_forget_asked(s);
 }
@@ -25,14 +49,16 @@ static void profile_answered(struct session *s, char type)
 void session_forget_asked(struct session *s)
 {
     if (s->asked != NULL) {
-        profile_clear(s->asked);
+        profile_clear(&s->asked->profile);
+        buf_release(&s->asked->name);
         free(s->asked);
         s->asked = NULL;
     }
 }
 
-/* What an answer of this type to this command makes of the session. */
-static void note_answer(struct session *s, const struct command *command, char type)
+/* What this answer to this command makes of the session. */
+static void note_answer(struct session *s, const struct command *command, struct slice reply,
+                        char type)
 {
     switch ((int)command->cls) {
     case COMMAND_MULTI: s->multi = s->multi || type == '+'; break;
@@ -52,7 +78,7 @@ static void note_answer(struct session *s, const struct command *command, char t
     case COMMAND_AUTH:
     case COMMAND_HELLO:
     case COMMAND_SELECT:
-    case COMMAND_SETNAME: profile_answered(s, type); break;
+    case COMMAND_SETNAME: profile_answered(s, command, type); break;
     case COMMAND_TRACKING:
         if (type == '+') {
             s->uncarried = command->name;
@@ -60,14 +86,13 @@ static void note_answer(struct session *s, const struct command *command, char t
         break;
     default: break;
     }
-}
-
-static void answered(struct session *s, char type)
-{
-    struct journal *j = &s->link->journal;
-    note_answer(s, journal_at(j, 0)->command, type);
-    journal_answered(j);
-    s->last_deadline_ms = 0;
+    if (command->link == COMMAND_PINNED &&
+        !(command == &command_unknown && slice_starts_with(reply, "-ERR unknown command"))) {
+        s->pinned = true;
+    }
+    if (!command_repeatable(command)) {
+        s->wrote_in = s->link->generation;
+    }
     if (!s->link->proven) {
         s->link->proven = true;
         service_link_proven(s->service);
@@ -75,63 +100,96 @@ static void answered(struct session *s, char type)
     if (s->scout) {
         service_scout_succeeded(s->service, s);
     }
-    if (s->link->state == LINK_RETIRING && !s->link->streaming) {
+    s->last_deadline_ms = 0;
+}
+
+void session_requests_done(struct session *s)
+{
+    if (s->link->kind != LINK_SHARED) {
+        return; /* its link pumps it */
+    }
+    if (s->outstanding == 0) {
+        s->link = NULL;
+    }
+    if (!s->reading || s->state != SESSION_OPEN || s->service->worker->draining) {
+        worker_pump(s->service->worker, s);
+    }
+}
+
+/* The oldest request of the session's link, which is its own, is done with. */
+static void done(struct session *s)
+{
+    struct link *l = s->link;
+    journal_answered(&l->journal);
+    s->outstanding--;
+    if (l->state == LINK_RETIRING && !l->streaming) {
         link_close(&s->link, LINK_END_GENERATION);
         worker_again(s->service->worker, s);
+    } else {
+        session_requests_done(s);
     }
 }
 
 /* The server ended a blocked command because its role changed: it popped nothing. Answered as the
  * time-out that it amounts to; but WAIT has no such answer. */
-static bool force_unblocked(const struct record *r, struct slice reply)
+static bool force_unblocked(const struct command *command, struct slice reply)
 {
-    return r->command->may_block && r->command->cls != COMMAND_WRITE &&
+    return command->may_block && command->cls != COMMAND_WRITE && command->cls != COMMAND_WAIT &&
            slice_starts_with(reply, "-UNBLOCKED force unblock");
 }
 
-static void deliver(struct session *s, struct block *block, struct slice reply, char type)
+void session_answer(struct session *s, const struct command *command, struct block *block,
+                    struct slice reply, char type)
 {
-    const struct record *r = journal_at(&s->link->journal, 0);
-    if (r->own) {
-        journal_answered(&s->link->journal);
-        return;
-    }
-    if (journal_state(&s->link->journal, r) != RECORD_SENT) {
-        /* An answer to a frame that has not ended: the server will take no more of it. */
-        session_give(s, block, reply);
-        session_finish(s, SESSION_END_PROTOCOL);
-        return;
-    }
-    if (force_unblocked(r, reply)) {
+    if (force_unblocked(command, reply)) {
         service_hint(s->service, s->link->generation, HINT_REFUSED);
-        session_give_str(s, session_nil(s, r->command));
+        session_give_str(s, session_nil(s, command));
     } else {
         session_give(s, block, reply);
     }
-    answered(s, type);
+    note_answer(s, command, reply, type);
+    s->large_left -= s->large_left > 0;
 }
 
 void session_reply(struct session *s, struct block *block, struct slice reply, char type)
 {
     if (type == '>') {
         session_give(s, block, reply);
-    } else if (!tentative_take(s, reply)) {
-        deliver(s, block, reply, type);
+        return;
     }
-}
-
-void session_reply_settled(struct session *s, struct slice reply)
-{
-    deliver(s, NULL, reply, reply.p[0]);
+    struct journal *j = &s->link->journal;
+    struct record r = *journal_at(j, 0); /* a copy: a question of our own may move it */
+    if (journal_state(j, &r) != RECORD_SENT) {
+        /* An answer to a frame that has not ended: the server will take no more of it. */
+        session_give(s, block, reply);
+        session_finish(s, SESSION_END_PROTOCOL);
+    } else if (tentative_keeps(s, &r, reply)) {
+        tentative_keep(s, &r, reply);
+        journal_answered(j);
+        s->outstanding--;
+        tentative_decide(s);
+    } else {
+        if (!r.asker.own) {
+            session_answer(s, r.command, block, reply, type);
+        }
+        done(s);
+    }
 }
 
 void session_reply_part(struct session *s, struct block *block, struct slice part, char type,
-                        bool last)
+                        uint64_t whole)
 {
     session_give(s, block, part);
-    if (last && type != '>') {
-        answered(s, type);
+    if (whole == 0 || type == '>' || s->link == NULL) {
+        return;
     }
+    const struct command *command = journal_at(&s->link->journal, 0)->command;
+    note_answer(s, command, slice_of(&type, 1), type);
+    s->large_left -= s->large_left > 0;
+    if (whole > SHARED_REPLY_MAX) {
+        s->large_left = SMALL_REPLIES_MIN;
+    }
+    done(s);
 }
 
 void session_raw_bytes(struct session *s, struct block *block, struct slice bytes)
@@ -141,6 +199,9 @@ void session_raw_bytes(struct session *s, struct block *block, struct slice byte
 
 void session_link_ready(struct session *s)
 {
+    if (!s->set->profile.authenticated) {
+        linkset_ready(s->link);
+    }
     session_pump(s);
 }
 

@@ -28,38 +28,29 @@ static bool tells_demotion(struct slice reply)
     return slice_starts_with(reply, "-READONLY ") || slice_starts_with(reply, "-MASTERDOWN ");
 }
 
-void tentative_clear(struct tentative **t)
+static void kept_free(struct kept *k)
 {
-    if (*t != NULL) {
-        buf_release(&(*t)->replies);
-        buf_release(&(*t)->lengths);
-        free(*t);
-        *t = NULL;
+    buf_wipe(&k->frame);
+    buf_release(&k->reply);
+    free(k);
+}
+
+static struct kept *kept_of(struct list_node *n)
+{
+    return n != NULL ? CONTAINER_OF(n, struct kept, node) : NULL;
+}
+
+void tentative_clear(struct tentative **where)
+{
+    struct tentative *t = *where;
+    *where = NULL;
+    if (t != NULL) {
+        for (struct kept *k = kept_of(list_pop(&t->kept)); k != NULL;
+             k = kept_of(list_pop(&t->kept))) {
+            kept_free(k);
+        }
+        free(t);
     }
-}
-
-static uint32_t length_at(const struct tentative *t, uint32_t i)
-{
-    uint32_t length;
-    memcpy(&length, buf_head(&t->lengths) + i * sizeof length, sizeof length);
-    return length;
-}
-
-struct slice tentative_reply(const struct tentative *t, uint32_t i)
-{
-    size_t at = 0;
-    for (uint32_t k = 0; k < i; k++) {
-        at += length_at(t, k);
-    }
-    return slice_of(buf_head(&t->replies) + at, length_at(t, i));
-}
-
-static void keep(struct tentative *t, struct slice reply)
-{
-    uint32_t length = (uint32_t)reply.n;
-    buf_append(&t->replies, reply);
-    buf_append(&t->lengths, slice_of((const char *)&length, sizeof length));
-    t->answered++;
 }
 
 /* Requests whose answer may still come: those sent whole. */
@@ -75,29 +66,27 @@ static uint32_t sent_whole(const struct journal *j)
 /* A refusal to a script may be the script's own words: only the node's role tells. */
 static bool ask_role(struct session *s)
 {
-    struct link *l = s->link;
-    if (journal_unsent(&l->journal) > 0) {
+    if (journal_unsent(&s->link->journal) > 0) {
         return false; /* it would be asked behind requests that must not be sent now */
     }
     struct buf role = {0};
     emit_words(&role, "ROLE", NULL);
-    (void)journal_begin(&l->journal, command_lookup_name(slice_str("role")), true);
-    journal_append(&l->journal, &s->service->worker->pool, NULL, buf_slice(&role));
-    journal_end(&l->journal);
+    struct asker own = s->asker;
+    own.own = 1;
+    s->outstanding++;
+    link_ask(s->link, command_lookup_name(slice_str("role")), own, buf_slice(&role));
     buf_release(&role);
-    link_touch(l);
     return true;
 }
 
 static bool begin(struct session *s, const struct record *r, struct slice reply)
 {
     const struct command *command = r->command;
-    const struct journal *j = &s->link->journal;
     if (tells_demotion(reply) && !command->forgeable) {
         service_hint(s->service, s->link->generation, HINT_REFUSED);
     }
-    bool eligible = !s->multi && !r->own && is_refusal(reply) && journal_has(j, r) &&
-                    journal_state(j, r) == RECORD_SENT && command->cls != COMMAND_EXEC;
+    bool eligible = !s->multi && !r->asker.own && is_refusal(reply) &&
+                    journal_has(&s->link->journal, r) && command->cls != COMMAND_EXEC;
     if (!eligible || (command->forgeable && !ask_role(s))) {
         return false;
     }
@@ -106,37 +95,19 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
     s->tentative = xcalloc(1, sizeof *s->tentative);
     s->tentative->safe = true;
     s->tentative->ask_role = command->forgeable;
-    s->link->frozen = true;
+    /* What is not sent yet stays here; on a shared link it is others' turn too. */
+    s->link->frozen = s->link->kind == LINK_EXCLUSIVE;
     return true;
 }
 
-void tentative_give_up(struct session *s)
+bool tentative_keeps(struct session *s, const struct record *r, struct slice reply)
 {
-    struct tentative *kept = s->tentative;
-    if (kept == NULL) {
-        return;
-    }
-    s->tentative = NULL;
-    s->link->frozen = false;
-    link_touch(s->link);
-    for (uint32_t i = 0; i < kept->answered && s->link != NULL; i++) {
-        session_reply_settled(s, tentative_reply(kept, i));
-    }
-    tentative_clear(&kept);
-}
-
-/* Nothing of it was executed, or it may be executed again: all of it waits. */
-static void take_back(struct session *s)
-{
-    log_debug("requests-taken-back", "service=%s requests=%u", s->service->config->name,
-              s->tentative->answered);
-    session_take_back(s);
-    service_wait_refused(s->service, s);
+    return s->tentative != NULL || begin(s, r, reply);
 }
 
 static bool answer_is_safe(struct session *s, const struct record *r, struct slice reply)
 {
-    if (r->own) {
+    if (r->asker.own) {
         if (memmem(reply.p, reply.n < 32 ? reply.n : 32, "$5\r\nslave", 9) == NULL) {
             return false; /* a primary: the script spoke for itself */
         }
@@ -149,36 +120,77 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
     return r->command->cls == COMMAND_READ;
 }
 
-bool tentative_take(struct session *s, struct slice reply)
+void tentative_keep(struct session *s, const struct record *r, struct slice reply)
 {
-    const struct journal *j = &s->link->journal;
-    if (s->tentative == NULL && !begin(s, journal_at(j, 0), reply)) {
-        return false;
-    }
     struct tentative *t = s->tentative;
-    const struct record *r = journal_at(j, t->answered);
     t->safe = t->safe && answer_is_safe(s, r, reply);
-    keep(t, reply);
-    uint32_t awaited = t->ask_role ? j->count : sent_whole(j);
-    if (!t->safe || buf_len(&t->replies) > TENTATIVE_REPLIES_MAX) {
-        tentative_give_up(s);
-    } else if (t->answered == awaited) {
-        take_back(s);
+    if (r->asker.own) {
+        return;
     }
-    return true;
+    const struct journal *j = &s->link->journal;
+    struct kept *k = xcalloc(1, sizeof *k);
+    k->command = r->command;
+    size_t n = journal_bytes(j, r);
+    journal_copy(j, r, buf_reserve(&k->frame, n));
+    buf_commit(&k->frame, n);
+    buf_append(&k->reply, reply);
+    t->reply_bytes += reply.n;
+    list_append(&t->kept, &k->node);
 }
 
-uint32_t tentative_settled(const struct session *s)
+void tentative_decide(struct session *s)
 {
-    const struct tentative *t = s->tentative;
+    struct tentative *t = s->tentative;
+    bool waits_for_all = s->link->kind != LINK_EXCLUSIVE || t->ask_role;
+    uint32_t awaited = waits_for_all ? s->outstanding : sent_whole(&s->link->journal);
+    if (!t->safe || t->reply_bytes > TENTATIVE_REPLIES_MAX) {
+        tentative_give_up(s);
+    } else if (awaited == 0) {
+        log_debug("requests-taken-back", "service=%s requests=%zu", s->service->config->name,
+                  t->kept.count);
+        session_take_back(s);
+        service_wait_refused(s->service, s);
+    }
+}
+
+void tentative_give_up(struct session *s)
+{
+    struct tentative *t = s->tentative;
     if (t == NULL) {
-        return 0;
+        return;
     }
-    const struct journal *j = &s->link->journal;
+    s->tentative = NULL;
+    s->link->frozen = false;
+    link_touch(s->link);
+    for (struct kept *k = kept_of(list_pop(&t->kept)); k != NULL; k = kept_of(list_pop(&t->kept))) {
+        session_answer(s, k->command, NULL, buf_slice(&k->reply), buf_head(&k->reply)[0]);
+        kept_free(k);
+    }
+    tentative_clear(&t);
+    session_requests_done(s);
+}
+
+bool tentative_settled(const struct tentative *t, const struct journal *left)
+{
     bool safe = t->safe && !t->ask_role;
-    for (uint32_t i = t->answered; i < j->count && safe; i++) {
-        const struct record *r = journal_at(j, i);
-        safe = journal_state(j, r) != RECORD_SENT || command_repeatable(r->command);
+    for (uint32_t i = 0; i < left->count && safe; i++) {
+        const struct record *r = journal_at(left, i);
+        safe = journal_state(left, r) != RECORD_SENT || command_repeatable(r->command);
     }
-    return safe ? 0 : t->answered;
+    return !safe;
+}
+
+void tentative_park(struct tentative **where, bool settled, struct list *items)
+{
+    struct tentative *t = *where;
+    struct kept *k;
+    while (t != NULL && (k = kept_of(list_pop(&t->kept))) != NULL) {
+        if (settled) {
+            park_answer(items, buf_slice(&k->reply));
+        } else {
+            park_frame(items, k->command, &k->frame);
+        }
+        kept_free(k);
+    }
+    tentative_clear(where);
 }

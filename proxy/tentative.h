@@ -1,7 +1,7 @@
 /* A refusal that proves the request did not run (READONLY, LOADING, MASTERDOWN, NOREPLICAS) is not
  * given to the client at once: if everything in flight behind it was refused too or only reads, all
  * of it goes back to the session and waits for a primary that takes it. Until that is known the
- * session sends nothing more, and the replies are kept. */
+ * session sends nothing more, and requests and replies are kept. */
 #ifndef VEDETTE_PROXY_TENTATIVE_H
 #define VEDETTE_PROXY_TENTATIVE_H
 
@@ -11,24 +11,35 @@
 
 struct session;
 
-struct tentative {
-    bool safe;         /* all answered so far were refused, or are reads */
-    bool ask_role;     /* a script may forge such words: ROLE on this link decides */
-    uint32_t answered; /* replies kept, for as many of the oldest requests */
-    struct buf replies;
-    struct buf lengths; /* uint32_t each */
+/* A request whose reply is kept. */
+struct kept {
+    struct list_node node;
+    const struct command *command;
+    struct buf frame, reply;
 };
 
-/* True if this reply to this request was taken: it is kept for later, or decided on together with
- * what came before. */
-bool tentative_take(struct session *s, struct slice reply);
-/* What was kept is given as it is: a request behind it did something, or there is too much. */
+struct tentative {
+    bool safe;       /* all answered so far were refused, or are reads */
+    bool ask_role;   /* a script may forge such words: ROLE on this link decides */
+    struct list kept; /* oldest first */
+    size_t reply_bytes;
+};
+
+/* True if this reply to r, the oldest request of the session's link, is not to be given yet. */
+bool tentative_keeps(struct session *s, const struct record *r, struct slice reply);
+/* Keeps it with its request; r leaves the journal then. */
+void tentative_keep(struct session *s, const struct record *r, struct slice reply);
+/* Gives what is kept, or takes everything back to the session, if that can be known now. */
+void tentative_decide(struct session *s);
+/* What was kept is given as it is: a request behind it did something, or there is too much. Does
+ * nothing if nothing is kept. */
 void tentative_give_up(struct session *s);
-/* The link is gone: as many of the journal's oldest requests as have a kept reply that must be
- * given as it is; 0 when all of them may be sent again. */
-uint32_t tentative_settled(const struct session *s);
-/* The kept reply to the i-th request. */
-struct slice tentative_reply(const struct tentative *t, uint32_t i);
+/* The link is gone and left these requests: true if the replies kept must be given as they are;
+ * false if their requests may be sent again. */
+bool tentative_settled(const struct tentative *t, const struct journal *left);
+/* Moves what is kept to the end of the list of parked items: as answers, or as requests. *t becomes
+ * NULL, and may be. */
+void tentative_park(struct tentative **t, bool settled, struct list *items);
 /* Forgets all of it; *t becomes NULL, and may be. */
 void tentative_clear(struct tentative **t);
 

@@ -3,6 +3,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdlib.h>
+#include <string.h>
 #include <unistd.h>
 
 #include "proxy/base/limits.h"
@@ -14,6 +15,8 @@
 #define READ_SPACE_MIN                                                                             \
     (READ_CHUNK / 4) /* less room than this in the read block: take a new one                      \
                       */
+
+#define SLOTS_MIN 64u /* a power of two */
 
 struct client_mail {
     struct mail mail;
@@ -58,12 +61,55 @@ void worker_read_done(struct worker *w, size_t n)
     b->used = b->refs > 1 ? b->used + (uint32_t)n : 0;
 }
 
-void worker_again(struct worker *w, struct session *s)
+void worker_pump(struct worker *w, struct session *s)
 {
-    if (!list_on(&s->again)) {
+    if (s->state != SESSION_CLOSED && !list_on(&s->again)) {
         list_append(&w->again, &s->again);
     }
+}
+
+void worker_again(struct worker *w, struct session *s)
+{
+    worker_pump(w, s);
     loop_again(w->loop);
+}
+
+void worker_take_slot(struct worker *w, struct session *s)
+{
+    if (w->slots_used == w->slot_count) {
+        uint32_t count = w->slot_count > 0 ? w->slot_count * 2 : SLOTS_MIN;
+        struct session **slots = xcalloc(count, sizeof(struct session *));
+        if (w->slots != NULL) {
+            memcpy(slots, w->slots, w->slot_count * sizeof(struct session *));
+        }
+        free(w->slots);
+        w->slots = slots;
+        w->next_slot = w->slot_count;
+        w->slot_count = count;
+    }
+    while (w->slots[w->next_slot] != NULL) {
+        w->next_slot = (w->next_slot + 1) & (w->slot_count - 1);
+    }
+    w->next_serial = (w->next_serial & 0x7fffffffu) % 0x7fffffffu + 1;
+    s->asker = (struct asker){.slot = w->next_slot, .serial = w->next_serial & 0x7fffffffu};
+    w->slots[w->next_slot] = s;
+    w->slots_used++;
+}
+
+void worker_leave_slot(struct worker *w, struct session *s)
+{
+    if (s->asker.serial != 0) {
+        CHECK(w->slots[s->asker.slot] == s);
+        w->slots[s->asker.slot] = NULL;
+        w->slots_used--;
+        s->asker.serial = 0;
+    }
+}
+
+struct session *worker_asker(const struct worker *w, struct asker asker)
+{
+    struct session *s = asker.serial != 0 ? w->slots[asker.slot] : NULL;
+    return s != NULL && s->asker.serial == asker.serial ? s : NULL;
 }
 
 static void maybe_stop(struct worker *w)
@@ -165,6 +211,7 @@ struct worker *worker_start(struct server *server, const struct config *config, 
         /* Until the first topology comes. */
         uint64_t hold = config->services[i].hold_timeout_ms;
         w->topology->service[i].hold_timeout_ms = hold != CONFIG_AUTO ? hold : HOLD_TIMEOUT_MIN_MS;
+        service_start(&w->services[i]);
     }
     /* Signals are the main thread's business. */
     sigset_t all, before;
@@ -262,6 +309,7 @@ void worker_join(struct worker **where)
         block_unref(w->read_block);
     }
     block_pool_clear(&w->pool);
+    free(w->slots);
     topology_unref(&w->topology);
     topology_unref(&w->next_topology);
     free(w->services);

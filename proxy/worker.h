@@ -27,10 +27,14 @@ struct worker {
     struct topology *topology, *next_topology;
     struct worker_service *services;
     struct list sessions;
+    struct session **slots; /* sessions by the numbers that journals know them by; NULL: free */
+    uint32_t slot_count, slots_used;
+    uint32_t next_slot, next_serial;
     struct list touched_links, touched_sessions;
     struct list again; /* sessions whose share of this turn is used up */
     struct list dead_links, dead_sessions;
     uint32_t handshakes; /* links not yet READY */
+    uint32_t warm_links;
     struct wheel_timer drain_timer;
     bool draining;
     _Atomic uint32_t load; /* sessions, counted by the acceptor at hand-over */
@@ -56,6 +60,13 @@ void worker_read_done(struct worker *w, size_t n);
 
 /* s has used its share of this turn; it is pumped again in the next one. */
 void worker_again(struct worker *w, struct session *s);
+/* s is pumped at the end of this turn. */
+void worker_pump(struct worker *w, struct session *s);
+/* Gives s->asker a number of its own; and takes it back: what it asked before is nobody's then. */
+void worker_take_slot(struct worker *w, struct session *s);
+void worker_leave_slot(struct worker *w, struct session *s);
+/* The session that asked; NULL: it is gone, or there was none. */
+struct session *worker_asker(const struct worker *w, struct asker asker);
 /* A session of this worker has ended. */
 void worker_session_closed(struct worker *w);
 

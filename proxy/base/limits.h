@@ -48,6 +48,25 @@
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
 #define LEFT_BLOCKED_MS     100u   /* a blocking command, just sent, of a client that has gone */
 
+/* Links that the sessions of one profile may share in one worker, and idle ones kept for sessions
+ * that need one alone: a transaction then costs no handshake. */
+#define LINKS_PER_PROFILE_MAX 8u
+#define WARM_LINKS_PER_SET    2u
+#define WARM_LINKS_MAX        64u
+/* How often a fresh link tells whether clients without credentials are still to be served. */
+#define CHECK_INTERVAL_MS 1000u
+/* A link without requests is asked for a sign of life, and closed in the end. */
+#define LINK_IDLE_PING_MS  30000u
+#define LINK_IDLE_CLOSE_MS 300000u
+/* Replies from here on are large: their session uses links of its own until so many in a row were
+ * small, for the others on a shared link wait behind every byte of them. */
+#define SHARED_REPLY_MAX   (1u << 20)
+#define SMALL_REPLIES_MIN  1000u
+/* Inline requests up to here may go on a shared link. */
+#define SHARED_INLINE_MAX 1024u
+/* Profiles of a service are found in so many lists. */
+#define LINKSET_BUCKETS 64u
+
 /* hold-timeout = auto: at least this long, and as long as no Sentinel has told its down-after. */
 #define HOLD_TIMEOUT_MIN_MS 30000u
 

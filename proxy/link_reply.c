@@ -1,0 +1,167 @@
+/* Replies on a link: framed where they lie, each handed to the session that asked. */
+#include <errno.h>
+
+#include "proxy/base/limits.h"
+#include "proxy/link.h"
+#include "proxy/linkset.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+/* Who asked what the next reply answers; NULL: nobody who is still there. */
+static struct session *asker(const struct link *l)
+{
+    return l->journal.count > 0
+               ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker)
+               : NULL;
+}
+
+/* What the next reply answers may have been executed by a node that was primary no longer. */
+static bool must_keep_back(const struct link *l)
+{
+    if (l->scan.length > 0 || l->state != LINK_READY || !service_distrusts_answers(l->service)) {
+        return false;
+    }
+    return l->raw || (l->journal.count > 0 &&
+                      !command_repeatable(journal_at(&l->journal, 0)->command));
+}
+
+/* An answer that nobody asked for would shift all that follow. */
+static bool unexpected(const struct link *l)
+{
+    const struct journal *j = &l->journal;
+    if (l->scan.type == '>') {
+        return false;
+    }
+    if (j->count == 0) {
+        return true;
+    }
+    enum record_state state = journal_state(j, journal_at(j, 0));
+    /* Only an error comes before the end of what it answers. */
+    bool early = l->kind == LINK_EXCLUSIVE && l->scan.type == '-' &&
+                 l->scan.length <= REPLY_BUFFER_MAX;
+    return state == RECORD_UNSENT || (state == RECORD_PARTIAL && !early);
+}
+
+/* A whole reply. A push answers nothing; on a link that sessions share nobody has asked for any. */
+static void hand_on(struct link *l, struct block *block, struct slice reply, char type)
+{
+    struct session *s = type == '>' ? l->session : asker(l);
+    if (s != NULL) {
+        session_reply(s, block, reply, type);
+    } else if (type != '>') {
+        journal_answered(&l->journal);
+    }
+}
+
+/* A piece of a reply; whole: the length of it all with the last one, else 0. */
+static void hand_on_part(struct link *l, struct block *block, struct slice part, char type,
+                         uint64_t whole)
+{
+    struct session *s = type == '>' ? l->session : asker(l);
+    if (s != NULL) {
+        session_reply_part(s, block, part, type, whole);
+    } else if (type != '>' && whole > 0) {
+        journal_answered(&l->journal);
+        if (l->state == LINK_RETIRING) {
+            link_close(&l, LINK_END_GENERATION);
+        }
+    }
+}
+
+/* Frames replies in bytes, which begin with the l->scan.length bytes looked at already (none of
+ * them when streaming). Returns how many were handed on. */
+static size_t take_replies(struct link *l, struct block *block, struct slice bytes)
+{
+    size_t done = 0;
+    size_t seen = l->streaming ? 0 : (size_t)l->scan.length;
+    while (done + seen < bytes.n && l->state != LINK_CLOSED && l->reading) {
+        if (must_keep_back(l)) {
+            link_set_reading(l, false);
+            break;
+        }
+        size_t used;
+        struct slice rest = slice_of(bytes.p + done + seen, bytes.n - done - seen);
+        enum scan_result result = reply_scan_feed(&l->scan, rest, &used);
+        if (result == SCAN_ERROR || (l->scan.type != 0 && unexpected(l))) {
+            link_lost(l, LINK_END_PROTOCOL);
+            return bytes.n;
+        }
+        struct slice reply = slice_of(bytes.p + done, seen + used);
+        char type = l->scan.type;
+        if (result == SCAN_MORE && !l->streaming &&
+            (l->scan.length <= REPLY_BUFFER_MAX || type == 0)) {
+            break;
+        }
+        if (result == SCAN_MORE && !l->streaming && asker(l) != NULL) {
+            tentative_give_up(asker(l));
+        }
+        bool streamed = l->streaming || result == SCAN_MORE;
+        l->streaming = result == SCAN_MORE;
+        uint64_t whole = result == SCAN_DONE ? l->scan.length : 0;
+        if (result == SCAN_DONE) {
+            reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
+        }
+        done += reply.n;
+        seen = 0;
+        if (streamed) {
+            hand_on_part(l, block, reply, type, whole);
+        } else {
+            hand_on(l, block, reply, type);
+        }
+    }
+    return done;
+}
+
+static size_t take_bytes(struct link *l, struct block *block, struct slice bytes)
+{
+    if (!l->raw) {
+        return take_replies(l, block, bytes);
+    }
+    if (must_keep_back(l)) {
+        link_set_reading(l, false);
+        return 0;
+    }
+    session_raw_bytes(l->session, block, bytes);
+    return bytes.n;
+}
+
+/* Into the link's own buffer where an incomplete reply lies, else into the worker's block. */
+ssize_t link_read(struct link *l)
+{
+    struct worker *w = l->service->worker;
+    if (buf_len(&l->in) > 0) {
+        char *at = buf_reserve(&l->in, READ_CHUNK);
+        ssize_t n = transport_read(l->transport, at, READ_CHUNK);
+        if (n > 0) {
+            buf_commit(&l->in, (size_t)n);
+            link_resume(l);
+        }
+        return n;
+    }
+    char *at;
+    ssize_t n = worker_read(w, l->transport, &at);
+    if (n > 0) {
+        struct slice bytes = slice_of(at, (size_t)n);
+        size_t done = take_bytes(l, w->read_block, bytes);
+        if (l->state != LINK_CLOSED && done < bytes.n) {
+            buf_append(&l->in, slice_of(bytes.p + done, bytes.n - done));
+        }
+        worker_read_done(w, (size_t)n);
+    }
+    return n;
+}
+
+void link_resume(struct link *l)
+{
+    if (buf_len(&l->in) > 0 && l->reading && l->state != LINK_CLOSED) {
+        size_t done = take_bytes(l, NULL, buf_slice(&l->in));
+        if (l->state == LINK_CLOSED) {
+            return;
+        }
+        buf_consume(&l->in, done);
+        if (buf_len(&l->in) == 0) {
+            buf_release(&l->in);
+        }
+    }
+}
+

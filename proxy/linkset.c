@@ -1,0 +1,323 @@
+#include "proxy/linkset.h"
+
+#include <stdlib.h>
+
+#include "proxy/base/log.h"
+#include "proxy/resp/emit.h"
+#include "proxy/session.h"
+#include "proxy/worker.h"
+
+static struct list *bucket(struct worker_service *ws, const struct profile *profile)
+{
+    return &ws->sets[profile_hash(profile) % LINKSET_BUCKETS];
+}
+
+struct linkset *linkset_find(struct worker_service *ws, const struct profile *profile)
+{
+    for (struct list_node *n = bucket(ws, profile)->first; n != NULL; n = n->next) {
+        struct linkset *set = CONTAINER_OF(n, struct linkset, node);
+        if (profile_same(&set->profile, profile)) {
+            return set;
+        }
+    }
+    return NULL;
+}
+
+struct linkset *linkset_use(struct linkset *set)
+{
+    set->users++;
+    return set;
+}
+
+struct linkset *linkset_get(struct worker_service *ws, const struct profile *profile)
+{
+    struct linkset *set = linkset_find(ws, profile);
+    if (set == NULL) {
+        set = xcalloc(1, sizeof *set);
+        set->service = ws;
+        set->refused = GREET_STEPS;
+        profile_init(&set->profile);
+        profile_copy(&set->profile, profile);
+        list_append(bucket(ws, profile), &set->node);
+    }
+    return linkset_use(set);
+}
+
+void linkset_drop(struct linkset **where)
+{
+    struct linkset *set = *where;
+    *where = NULL;
+    if (set == NULL || --set->users > 0) {
+        return;
+    }
+    CHECK(set->warm.count == 0 && set->waiting.count == 0 && set->check == NULL);
+    list_remove(&set->node);
+    profile_clear(&set->profile);
+    buf_release(&set->refused_words);
+    free(set);
+}
+
+static uint32_t place_of(const struct linkset *set, uint32_t number)
+{
+    return number % set->service->config->links_per_profile;
+}
+
+struct link *linkset_link(const struct linkset *set, uint32_t number)
+{
+    return set->shared[place_of(set, number)];
+}
+
+void linkset_open(struct linkset *set, uint32_t number)
+{
+    uint32_t place = place_of(set, number);
+    CHECK(set->shared[place] == NULL);
+    set->shared[place] = link_open(set, LINK_SHARED, NULL, GREET_STEPS);
+}
+
+bool linkset_takes(const struct link *l)
+{
+    return link_sendable(l) && l->journal.queued - l->journal.kept < LINK_UNANSWERED_MAX;
+}
+
+void linkset_wait(struct linkset *set, struct session *s)
+{
+    if (!list_on(&s->waiting)) {
+        list_append(&set->waiting, &s->waiting);
+    }
+}
+
+void linkset_release(struct linkset *set)
+{
+    if (set->waiting.count == 0) {
+        return;
+    }
+    for (struct list_node *n = list_pop(&set->waiting); n != NULL; n = list_pop(&set->waiting)) {
+        list_append(&set->service->waiting, n);
+    }
+    loop_again(set->service->worker->loop);
+}
+
+/* Names are of no account to the server, so that its answer is not waited for. */
+static void rename_link(struct link *l, struct slice name)
+{
+    struct buf out = {0};
+    emit_command(&out, (struct slice[]){slice_str("CLIENT"), slice_str("SETNAME"), name}, 3);
+    link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY, buf_slice(&out));
+    buf_release(&out);
+    l->named = name.n > 0;
+}
+
+struct link *linkset_lease(struct linkset *set, struct session *s)
+{
+    struct list_node *n = list_pop(&set->warm);
+    if (n == NULL) {
+        return NULL;
+    }
+    struct link *l = CONTAINER_OF(n, struct link, in_set);
+    set->service->worker->warm_links--;
+    l->kind = LINK_EXCLUSIVE;
+    l->session = s;
+    if (buf_len(&s->name) > 0 || l->named) {
+        rename_link(l, buf_slice(&s->name));
+    }
+    return l;
+}
+
+static bool keep_warm(struct link *l)
+{
+    struct worker *w = l->service->worker;
+    if (l->set->warm.count >= WARM_LINKS_PER_SET || w->warm_links >= WARM_LINKS_MAX) {
+        return false;
+    }
+    l->kind = LINK_WARM;
+    l->session = NULL;
+    w->warm_links++;
+    list_append(&l->set->warm, &l->in_set);
+    return true;
+}
+
+/* True if it was put where a shared link was missing. */
+static bool share(struct link *l)
+{
+    for (uint32_t i = 0; i < l->service->config->links_per_profile; i++) {
+        if (l->set->shared[i] == NULL) {
+            l->set->shared[i] = l;
+            l->kind = LINK_SHARED;
+            l->session = NULL;
+            if (l->named) {
+                rename_link(l, slice_str(""));
+            }
+            linkset_release(l->set);
+            return true;
+        }
+    }
+    return false;
+}
+
+void linkset_give_back(struct session *s)
+{
+    struct link *l = s->link;
+    CHECK(l != NULL && l->kind == LINK_EXCLUSIVE && s->outstanding == 0);
+    if (link_is_clean(l) && l->generation == l->service->now->generation &&
+        (share(l) || keep_warm(l))) {
+        s->link = NULL;
+    } else {
+        link_close(&s->link, LINK_END_SESSION);
+    }
+}
+
+void linkset_forget(struct link *l)
+{
+    struct linkset *set = l->set;
+    for (uint32_t i = 0; i < LINKS_PER_PROFILE_MAX; i++) {
+        if (set->shared[i] == l) {
+            set->shared[i] = NULL;
+            linkset_release(set);
+        }
+    }
+    if (l->kind == LINK_WARM) {
+        list_remove(&l->in_set);
+        set->service->worker->warm_links--;
+    }
+    if (set->check == l) {
+        set->check = NULL;
+    }
+}
+
+/* All sets without credentials of their own are looked up no more: their sessions keep them, new
+ * sessions find new ones. */
+static void begin_era(struct worker_service *ws)
+{
+    for (uint32_t i = 0; i < LINKSET_BUCKETS; i++) {
+        for (struct list_node *n = ws->sets[i].first, *next; n != NULL; n = next) {
+            next = n->next;
+            if (!CONTAINER_OF(n, struct linkset, node)->profile.authenticated) {
+                list_remove(n);
+            }
+        }
+    }
+}
+
+/* A fresh link of a set without credentials has told whether the server asks for some. */
+static void checked(struct linkset *set, const struct link *l)
+{
+    struct worker_service *ws = set->service;
+    bool first = set->checked_ms == 0;
+    set->checked_ms = loop_now_ms(ws->worker->loop);
+    if (l->kind == LINK_CHECK && l->needs_auth && !set->needs_auth) {
+        if (list_on(&set->node)) {
+            log_notice("default-user-closed", "service=%s action=\"new clients have to AUTH\"",
+                       ws->config->name);
+            begin_era(ws); /* who was let in stays in, as on a connection of its own */
+        }
+    } else if (l->kind != LINK_EXCLUSIVE || first || !l->needs_auth) {
+        set->needs_auth = l->needs_auth;
+    }
+}
+
+void linkset_ready(struct link *l)
+{
+    struct linkset *set = linkset_use(l->set);
+    if (!set->profile.authenticated) {
+        checked(set, l);
+    }
+    if (l->needs_auth && l->kind != LINK_EXCLUSIVE) {
+        link_close(&l, LINK_END_GREETING);
+    } else if (l->kind == LINK_CHECK) {
+        set->check = NULL;
+        if (!keep_warm(l)) {
+            link_close(&l, LINK_END_SESSION);
+        }
+    }
+    linkset_release(set);
+    linkset_drop(&set);
+}
+
+bool linkset_check(struct linkset *set)
+{
+    struct worker_service *ws = set->service;
+    if (set->profile.authenticated || ws->config->password != NULL || set->checked_ms == 0 ||
+        loop_now_ms(ws->worker->loop) < set->checked_ms + CHECK_INTERVAL_MS) {
+        return true;
+    }
+    if (set->check == NULL && service_may_open(ws)) {
+        set->check = link_open(set, LINK_CHECK, NULL, GREET_STEPS);
+    }
+    return false;
+}
+
+void linkset_renew(struct linkset *set)
+{
+    set->refused = GREET_STEPS;
+    set->checked_ms = 0;
+    set->needs_auth = false;
+}
+
+/* Moves the requests of a link, but a first one whose answer was begun, to journals of their
+ * sessions. Returns these, in order; the caller frees the array. */
+static struct session **sort_out(struct link *l, uint32_t *count)
+{
+    struct worker *w = l->service->worker;
+    const struct journal *j = &l->journal;
+    struct session **askers = xcalloc(j->count + 1u, sizeof(struct session *));
+    *count = 0;
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct record *r = journal_at(j, i);
+        struct session *s = worker_asker(w, r->asker);
+        if (s == NULL) {
+            continue;
+        }
+        CHECK(s->link == l);
+        if (s->lost == NULL) {
+            s->lost = xcalloc(1, sizeof *s->lost);
+            askers[(*count)++] = s;
+        }
+        if (i > 0 || !l->streaming) {
+            journal_adopt(s->lost, &w->pool, j, r);
+        }
+    }
+    return askers;
+}
+
+void linkset_lost(struct link *l, enum link_end end)
+{
+    uint32_t count;
+    struct session **askers = sort_out(l, &count);
+    struct session *begun =
+        l->streaming ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker) : NULL;
+    bool retires = begun != NULL && end == LINK_END_GENERATION && l->state == LINK_READY &&
+                   journal_at(&l->journal, 0)->command->cls == COMMAND_READ;
+    linkset_forget(l);
+    if (retires) {
+        journal_keep_first(&l->journal);
+        link_retire(l);
+    } else {
+        link_close(&l, end);
+    }
+    for (uint32_t i = 0; i < count; i++) {
+        struct session *s = askers[i];
+        s->link = retires && s == begun ? l : NULL;
+        s->outstanding = s->link != NULL ? 1 : 0;
+        session_requests_lost(s, s == begun && !retires);
+    }
+    free(askers);
+}
+
+void linkset_reclaim(struct session *s)
+{
+    struct worker *w = s->service->worker;
+    const struct journal *j = &s->link->journal;
+    CHECK(s->link->kind == LINK_SHARED && s->lost == NULL);
+    bool begun = s->link->streaming && worker_asker(w, journal_at(j, 0)->asker) == s;
+    s->lost = xcalloc(1, sizeof *s->lost);
+    for (uint32_t i = begun ? 1 : 0; i < j->count; i++) {
+        if (worker_asker(w, journal_at(j, i)->asker) == s) {
+            journal_adopt(s->lost, &w->pool, j, journal_at(j, i));
+        }
+    }
+    worker_leave_slot(w, s);
+    worker_take_slot(w, s); /* what it asked has no asker now */
+    s->link = NULL;
+    s->outstanding = 0;
+    session_requests_lost(s, begun);
+}

@@ -1,0 +1,67 @@
+/* A worker's links of one profile: those that its sessions share, and idle ones kept warm for
+ * sessions that need one alone for a while. */
+#ifndef VEDETTE_PROXY_LINKSET_H
+#define VEDETTE_PROXY_LINKSET_H
+
+#include "proxy/base/limits.h"
+#include "proxy/base/list.h"
+#include "proxy/link.h"
+#include "proxy/profile.h"
+
+struct session;
+struct worker_service;
+
+struct linkset {
+    struct worker_service *service;
+    struct list_node node;  /* among the service's sets; on none when a newer era has begun */
+    uint32_t users;         /* sessions and links of this set */
+    struct profile profile; /* constant */
+    struct link *shared[LINKS_PER_PROFILE_MAX]; /* on their way or ready; NULL: not opened */
+    struct list warm;
+    struct list waiting;        /* sessions, until a shared link takes more */
+    enum greeting_step refused; /* part of the profile the primary refused; GREET_STEPS: none */
+    struct buf refused_words;   /* the error that requests get for it */
+    /* Sessions without credentials: whether the server asks for some is found out by a fresh link
+     * now and then, for one that was opened before says nothing of it. */
+    bool needs_auth;
+    uint64_t checked_ms; /* 0: never */
+    struct link *check;  /* the link that is to tell */
+};
+
+/* The set of that profile, made where there is none; counts a user. */
+struct linkset *linkset_get(struct worker_service *ws, const struct profile *profile);
+/* The set, not counted; NULL where there is none. */
+struct linkset *linkset_find(struct worker_service *ws, const struct profile *profile);
+struct linkset *linkset_use(struct linkset *set);
+/* One user less; *where becomes NULL (it may be). Without users the set is freed. */
+void linkset_drop(struct linkset **where);
+
+/* The shared link that the session with this number uses; NULL: it is to be opened. */
+struct link *linkset_link(const struct linkset *set, uint32_t number);
+void linkset_open(struct linkset *set, uint32_t number);
+/* True if a request appended to this shared link now is sent soon. */
+bool linkset_takes(const struct link *l);
+/* A session waits until the set's links take more. */
+void linkset_wait(struct linkset *set, struct session *s);
+/* They may go on. */
+void linkset_release(struct linkset *set);
+/* An idle link of this profile for s alone; NULL: there is none. */
+struct link *linkset_lease(struct linkset *set, struct session *s);
+/* s needs its link no longer, and the link is as it was: it becomes a shared one where one lacks,
+ * or is kept warm, or is closed. s->link becomes NULL. */
+void linkset_give_back(struct session *s);
+/* A shared link, a warm one or one that checks is ready, or was lost. Those whose requests were on
+ * it judge what it left. */
+void linkset_ready(struct link *l);
+void linkset_lost(struct link *l, enum link_end end);
+/* The link is being closed. */
+void linkset_forget(struct link *l);
+/* Takes what a session has on a shared link away from it, as if the link had been lost. */
+void linkset_reclaim(struct session *s);
+/* True if it is known, by a recent link, whether sessions without credentials are to be served; if
+ * not, a link is opened to tell, unless none may be opened now. */
+bool linkset_check(struct linkset *set);
+/* Another node is the primary: what the last one refused says nothing. */
+void linkset_renew(struct linkset *set);
+
+#endif
