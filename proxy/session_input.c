@@ -120,7 +120,8 @@ static enum route decide(const struct session *s, const struct request *r, const
         .exclusive = a->exclusive,
         .serving = service_serving(s->service),
         .link_open = l != NULL,
-        .link_ready = l != NULL && link_sendable(l) && !full(l),
+        .link_ready = l != NULL && link_sendable(l) && !full(l) &&
+                      (r->command->cls != COMMAND_RAW || l->journal.count == 0),
         .asking = s->asked != NULL,
         .judging = s->tentative != NULL,
         .scout = s->scout,
@@ -220,6 +221,9 @@ static bool want_link(struct session *s, const struct aim *a)
         return false;
     }
     move_to(s, NULL); /* a bare one is of no more use */
+    if (!a->exclusive && linkset_link(a->set, s->asker.slot) != NULL) {
+        return true; /* the very link it had */
+    }
     if (a->exclusive && s->set->refused == GREET_STEPS) {
         s->link = linkset_lease(s->set, s);
     }

@@ -188,6 +188,7 @@ static void *run(void *arg)
     for (size_t i = 0; i < w->config->service_count; i++) {
         service_stop(&w->services[i]);
     }
+    free_dead(w);
     loop_disarm(w->loop, &w->drain_timer);
     server_worker_ended(w->server);
     return NULL;
