@@ -597,8 +597,8 @@ static void settle(struct session *s)
                            s->state == SESSION_ENDING ? SESSION_END_CLIENT : SESSION_END_SHUTDOWN);
             return;
         }
+        end_lease(s);
     }
-    end_lease(s);
     session_set_reading(s);
 }
 
