@@ -26,6 +26,7 @@ const char *session_end_word(enum session_end end)
     case SESSION_END_CUT: return "reply-cut";
     case SESSION_END_UNCARRIED: return "state-not-carried";
     case SESSION_END_LINGER: return "output-not-read";
+    case SESSION_END_MEMORY: return "buffer-memory";
     case SESSION_END_SHUTDOWN: return "shutdown";
     }
     UNREACHABLE("session end");
@@ -64,6 +65,21 @@ bool session_busy(const struct session *s)
 {
     return session_outstanding(s) > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
            s->streaming || s->tentative != NULL;
+}
+
+size_t session_held(const struct session *s)
+{
+    size_t held = s->raw.cap + s->out.len;
+    for (struct list_node *n = s->parked.first; n != NULL; n = n->next) {
+        held += CONTAINER_OF(n, struct parked, node)->bytes.cap;
+    }
+    if (s->tentative != NULL) {
+        held += s->tentative->replies.cap;
+    }
+    if (s->link != NULL) {
+        held += s->link->in.cap + s->link->journal.bytes.len;
+    }
+    return held;
 }
 
 bool session_blocked(const struct session *s)
