@@ -15,11 +15,12 @@ from .procs import Port
 UP, DOWN = "up", "down"  # client to server, server to client
 _CHUNK = 1 << 18
 _BACKLOG = 1 << 20
+_CRUMB_PAUSE = 0.00002  # the reader is awake by then, and takes the byte alone
 
 
 class Rule:
-    """Once `marker` begins in `direction`, `after` more bytes (counted from the marker's first)
-    pass, and then `action` happens:
+    """Once `marker` (empty: the first byte of a connection) begins in `direction`, `after` more
+    bytes (counted from the marker's first) pass, and then `action` happens:
 
     rst, fin        both sides are closed, with RST or FIN
     rst_server, fin_server, rst_client, fin_client
@@ -71,9 +72,13 @@ def _other(direction):
 
 
 class Relay:
-    """Listens on loopback and connects each client to `target`, in a thread of its own."""
+    """Listens on loopback and connects each client to `target`, in a thread of its own.
 
-    def __init__(self, target=None):
+    crumbs: what the server says is passed on byte by byte, each a packet of its own.
+    """
+
+    def __init__(self, target=None, crumbs=False):
+        self.crumbs = crumbs
         self._port = Port()
         self.address = ("127.0.0.1", self._port.number)
         self.port = self._port.number
@@ -327,7 +332,7 @@ class Relay:
         pair.tail[direction] = window[-256:]
         for rule in rules:
             at = window.find(rule.marker)
-            if at < 0 or at + len(rule.marker) <= len(tail):
+            if at < 0 or at + max(len(rule.marker), 1) <= len(tail):
                 continue
             rule._taken = True
             # A marker that began in an earlier piece has let that part through already.
@@ -384,7 +389,8 @@ class Relay:
         if direction == UP and not pair.connected:
             return
         while side.out:
-            step = 1 if pair.trickle[direction] else len(side.out)
+            crumbs = self.crumbs and direction == DOWN
+            step = 1 if pair.trickle[direction] or crumbs else len(side.out)
             try:
                 sent = side.sock.send(memoryview(side.out)[:step])
             except BlockingIOError:
@@ -393,6 +399,8 @@ class Relay:
                 self._cut(pair, rst=True)
                 return
             del side.out[:sent]
+            if crumbs:
+                time.sleep(_CRUMB_PAUSE)
             if pair.trickle[direction]:
                 pair.still_until[direction] = time.monotonic() + pair.trickle[direction]
                 break
