@@ -12,8 +12,9 @@ MIB = 1 << 20
 LIMIT = 16 * MIB
 
 
-@pytest.fixture(name="service", scope="module")
+@pytest.fixture(name="service")
 def service_fixture(start_service):
+    # one each: the log says no more than five such lines a second
     with start_service({"proxy.buffer-memory": "16m", "hold-timeout": "60s",
                         "stall-timeout": "30s"}) as started:
         yield started
