@@ -252,8 +252,8 @@ static void come_up(struct sentinel *s, const char *id)
     s->group->events->changed(s->group->owner, s);
 }
 
-/* Only now: one that tells its id and is lost at the next question, each time, is not up and down.
- */
+/* Only by a sensible answer: one that tells its id and is lost at the next question, each time, is
+ * not up and down. */
 static void prove(struct sentinel *s)
 {
     if (s->proven || s->state != SENTINEL_UP) {
@@ -331,7 +331,9 @@ static void take_master(struct sentinel *s, const struct reply *reply, const str
     desk->next.answered_ms = clock_ms();
     desk->view = desk->next;
     desk->waiting--;
-    prove(s);
+    if (read || reply_type(reply) == REPLY_ERROR) {
+        prove(s);
+    }
     note_refusal(s, reply, p->question);
     if (desk->again) {
         desk->again = false;
