@@ -94,6 +94,7 @@ class Relay:
         self._wake_r.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
         self._listener = None
+        self._deaf = []
         self._frozen = False
         self._running = True
         self._thread = threading.Thread(target=self._loop, name="relay", daemon=True)
@@ -111,6 +112,8 @@ class Relay:
             for side in pair.side.values():
                 side.sock.close()
         self.stop_listening_now()
+        while self._deaf:
+            self._deaf.pop().close()
         self._selector.close()
         self._wake_r.close()
         self._wake_w.close()
@@ -130,6 +133,10 @@ class Relay:
     def refuse(self, on=True):
         """Connections are refused (the port is closed) until refuse(False)."""
         self._do(self.stop_listening_now if on else self._listen)
+
+    def deafen(self, on=True):
+        """New connections are neither taken nor refused until deafen(False); the others go on."""
+        self._do(self._stop_answering if on else self._listen_again)
 
     def freeze(self, on=True):
         """Nothing passes on any connection, new ones too; nothing is closed."""
@@ -164,6 +171,24 @@ class Relay:
         self._listener.listen(512)
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, "listener")
+
+    def _stop_answering(self):
+        """Nobody accepts, and the queue of those who wait for it is full."""
+        self.stop_listening_now()
+        self._deaf = [socket.socket()]
+        self._deaf[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._deaf[0].bind(self.address)
+        self._deaf[0].listen(0)
+        for _ in range(2):  # one more than it asks for
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self.address)
+            self._deaf.append(filler)
+
+    def _listen_again(self):
+        while self._deaf:
+            self._deaf.pop().close()
+        self._listen()
 
     def stop_listening_now(self):
         if self._listener:
