@@ -38,6 +38,7 @@ struct config_proxy {
     uint32_t workers; /* CONFIG_AUTO: one per CPU the process may run on */
     enum log_level log_level;
     uint32_t max_clients;
+    uint64_t buffer_memory;
     uint64_t drain_delay_ms, drain_timeout_ms;
     bool protected_mode;
 };

@@ -7,6 +7,7 @@
 #define HOUR   (60 * MINUTE)
 #define KIB    UINT64_C(1024)
 #define MIB    (1024 * KIB)
+#define GIB    (1024 * MIB)
 
 #define SECTION_OF_proxy    SECTION_PROXY
 #define SECTION_OF_sentinel SECTION_SENTINEL

@@ -2,6 +2,7 @@
 
 #include <sched.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <stdlib.h>
 #include <unistd.h>
 
@@ -21,6 +22,8 @@ struct server {
     size_t worker_count, workers_ended;
     struct wheel_timer drain_delay;
     unsigned stop_signals;
+    _Atomic int64_t held;   /* by the buffers of all workers */
+    _Atomic bool relieving; /* a mail about that is on its way */
 };
 
 struct hint_mail {
@@ -96,6 +99,42 @@ void server_report(struct server *s, size_t service, uint64_t generation,
                               .generation = generation,
                               .report = *report};
     loop_post(s->loop, &m->mail);
+}
+
+/* The worker that holds the most gives up the largest of its sessions. */
+static void deliver_held(struct mail *mail, void *owner)
+{
+    struct server *s = server_of(owner);
+    free(mail);
+    atomic_store(&s->relieving, false);
+    struct worker *most = NULL;
+    int64_t held = 0;
+    for (size_t i = 0; i < s->worker_count; i++) {
+        int64_t its = atomic_load_explicit(&s->workers[i]->held, memory_order_relaxed);
+        if (its > held) {
+            held = its;
+            most = s->workers[i];
+        }
+    }
+    if (most != NULL) {
+        worker_relieve(most);
+    }
+}
+
+bool server_holds_too_much(const struct server *s)
+{
+    return atomic_load_explicit(&s->held, memory_order_relaxed) >
+           (int64_t)s->config->proxy.buffer_memory;
+}
+
+void server_held(struct server *s, int64_t grown)
+{
+    (void)atomic_fetch_add_explicit(&s->held, grown, memory_order_relaxed);
+    if (grown > 0 && server_holds_too_much(s) && !atomic_exchange(&s->relieving, true)) {
+        struct mail *mail = xcalloc(1, sizeof *mail);
+        mail->deliver = deliver_held;
+        loop_post(s->loop, mail);
+    }
 }
 
 static void deliver_ended(struct mail *mail, void *owner)
@@ -191,6 +230,7 @@ int server_run(const struct config *config)
     for (size_t i = 0; i < s.worker_count; i++) {
         worker_join(&s.workers[i]);
     }
+    s.worker_count = 0; /* mail may still come out of the loop */
     free(s.workers);
     loop_free(&s.loop);
     if (listening) {

@@ -15,6 +15,10 @@ int server_run(const struct config *config);
 void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint);
 void server_report(struct server *s, size_t service, uint64_t generation,
                    const struct switch_report *report);
+/* The buffers of a worker hold that much more, or less, than when it said so before. */
+void server_held(struct server *s, int64_t grown);
+/* Whether those of all workers hold more than buffer-memory. */
+bool server_holds_too_much(const struct server *s);
 void server_worker_ended(struct server *s);
 
 #endif

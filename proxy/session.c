@@ -27,6 +27,7 @@ const char *session_end_word(enum session_end end)
     case SESSION_END_UNCARRIED: return "state-not-carried";
     case SESSION_END_LINGER: return "output-not-read";
     case SESSION_END_OUTPUT: return "output-limit";
+    case SESSION_END_MEMORY: return "buffer-memory";
     case SESSION_END_SHUTDOWN: return "shutdown";
     }
     UNREACHABLE("session end");
@@ -80,6 +81,21 @@ bool session_busy(const struct session *s)
 {
     return s->outstanding > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
            s->streaming || s->tentative != NULL;
+}
+
+size_t session_held(const struct session *s)
+{
+    size_t held = s->raw.cap + s->out.len;
+    for (struct list_node *n = s->parked.first; n != NULL; n = n->next) {
+        held += CONTAINER_OF(n, struct parked, node)->bytes.cap;
+    }
+    if (s->tentative != NULL) {
+        held += s->tentative->reply_bytes;
+    }
+    if (s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
+        held += s->link->in.cap + s->link->journal.bytes.len;
+    }
+    return held;
 }
 
 bool session_blocked(const struct session *s)

@@ -33,6 +33,7 @@ enum session_end {
     SESSION_END_UNCARRIED, /* its state can't be carried to another link */
     SESSION_END_LINGER,    /* it did not read its last reply */
     SESSION_END_OUTPUT,    /* it does not read, and its replies are too many to be kept */
+    SESSION_END_MEMORY,    /* all buffers hold too much, and its own most of it */
     SESSION_END_SHUTDOWN,  /* the proxy stops */
 };
 const char *session_end_word(enum session_end end);
@@ -138,6 +139,8 @@ void session_drain(struct session *s);
 void session_drain_now(struct session *s);
 /* True while a request is in flight or waits. */
 bool session_busy(const struct session *s);
+/* Bytes that wait in its buffers and its link's. */
+size_t session_held(const struct session *s);
 /* Its oldest request was sent and may be answered only when others do something. */
 bool session_blocked(const struct session *s);
 /* There is no unanswered AUTH, HELLO ... any more. */

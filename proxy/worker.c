@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/base/held.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/server.h"
@@ -169,6 +170,52 @@ static void free_dead(struct worker *w)
     }
 }
 
+/* Once a turn, so that no request pays for it. */
+static void count_held(struct worker *w)
+{
+    int64_t before = atomic_load_explicit(&w->held, memory_order_relaxed);
+    if (held_by_thread != before) {
+        atomic_store_explicit(&w->held, held_by_thread, memory_order_relaxed);
+        server_held(w->server, held_by_thread - before);
+    }
+}
+
+static struct session *largest_session(const struct worker *w, size_t *held)
+{
+    struct session *largest = NULL;
+    *held = 0;
+    for (struct list_node *n = w->sessions.first; n != NULL; n = n->next) {
+        struct session *s = CONTAINER_OF(n, struct session, node);
+        size_t its = session_held(s);
+        if (its > *held) {
+            *held = its;
+            largest = s;
+        }
+    }
+    return largest;
+}
+
+static void relieve(struct worker *w)
+{
+    if (!w->relieve) {
+        return;
+    }
+    w->relieve = false;
+    struct session *s;
+    size_t held;
+    while (server_holds_too_much(w->server) && (s = largest_session(w, &held)) != NULL) {
+        log_limited(LOG_WARNING, "buffer-memory",
+                    "service=%s held=%zu limit=%llu closed=%llu action=\"the client for which most "
+                    "was held is closed\"",
+                    s->service->config->name, held,
+                    (unsigned long long)w->config->proxy.buffer_memory,
+                    (unsigned long long)++w->given_up);
+        session_close(s, SESSION_END_MEMORY);
+        free_dead(w);
+        count_held(w);
+    }
+}
+
 static void flush(void *owner)
 {
     struct worker *w = worker_of(owner);
@@ -179,6 +226,8 @@ static void flush(void *owner)
     }
     flush_touched(w);
     free_dead(w);
+    count_held(w);
+    relieve(w);
 }
 
 static void *run(void *arg)
@@ -259,6 +308,19 @@ void worker_take_topology(struct worker *w, struct topology *topology)
     struct topology_mail *m = xcalloc(1, sizeof *m);
     *m = (struct topology_mail){.mail = {.deliver = deliver_topology}, .topology = topology};
     loop_post(w->loop, &m->mail);
+}
+
+static void deliver_relieve(struct mail *mail, void *owner)
+{
+    worker_of(owner)->relieve = true;
+    free(mail);
+}
+
+void worker_relieve(struct worker *w)
+{
+    struct mail *mail = xcalloc(1, sizeof *mail);
+    mail->deliver = deliver_relieve;
+    loop_post(w->loop, mail);
 }
 
 static void for_each_session(struct worker *w, void (*visit)(struct session *s))

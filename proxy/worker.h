@@ -37,6 +37,9 @@ struct worker {
     uint32_t warm_links;
     struct wheel_timer drain_timer;
     bool draining;
+    bool relieve;          /* it holds too much, and more than other workers */
+    uint64_t given_up;     /* sessions closed for that */
+    _Atomic int64_t held;  /* by its buffers, as of its last turn */
     _Atomic uint32_t load; /* sessions, counted by the acceptor at hand-over */
 };
 
@@ -45,6 +48,9 @@ struct worker *worker_start(struct server *server, const struct config *config, 
 void worker_take_client(struct worker *w, size_t service, int fd);
 /* From the main thread; takes over one reference. */
 void worker_take_topology(struct worker *w, struct topology *topology);
+/* From the main thread: all buffers hold too much; it closes those of its sessions that hold the
+ * most until they do not. */
+void worker_relieve(struct worker *w);
 /* From the main thread: ends idle sessions, waits for busy ones up to timeout_ms, then the thread
  * ends. A second call shortens the wait. */
 void worker_drain(struct worker *w, uint64_t timeout_ms);

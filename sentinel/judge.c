@@ -161,6 +161,16 @@ static void while_serving(struct hearing *h)
 
 enum answer { NO, YES, NOT_YET };
 
+/* Whether an objection that a majority does not share counts: it may have heard of something first.
+ * Once it has stood for long without winning the others it is a stray one, and must not stop a
+ * service whose primary is well. */
+static bool minority_is_heard(const struct hearing *h)
+{
+    const struct judge *j = h->j;
+    uint64_t since = j->disputed.at.len > 0 ? j->disputed.since_ms : j->since_ms;
+    return h->facts->now_ms - since <= JUDGE_RESET_MS;
+}
+
 /* Whether a Sentinel that can be reached, asked since from_ms, speaks against the primary: it names
  * another one, or knows of a failover or of a quorum that has given the primary up. That a minority
  * alone can't reach the primary is no objection: one Sentinel with a broken network must not stop a
@@ -169,7 +179,7 @@ static enum answer objection(const struct hearing *h, uint64_t from_ms)
 {
     const struct judge *j = h->j;
     enum answer answer = NO;
-    size_t missing = 0;
+    size_t missing = 0, objecting = 0;
     for (size_t i = 0; i < h->ballots.count; i++) {
         const struct judge_view *v = h->ballots.view[i];
         bool other = v->primary.len > 0 && !judge_is_ours(j, &v->primary) && v->epoch >= j->epoch;
@@ -178,12 +188,13 @@ static enum answer objection(const struct hearing *h, uint64_t from_ms)
         if (v->asked_ms < from_ms) {
             answer = NOT_YET;
         } else if (other || failing) {
-            return YES;
+            objecting++;
         } else if (v->s_down && ours) {
             missing++;
         }
     }
-    return missing * 2 > h->ballots.count ? YES : answer;
+    bool majority = (missing + objecting) * 2 > h->ballots.count;
+    return majority || (objecting > 0 && minority_is_heard(h)) ? YES : answer;
 }
 
 static bool named_by_somebody(const struct hearing *h)
@@ -279,6 +290,10 @@ static void consider_state(struct hearing *h)
 
 /* What to look at next. */
 
+/* Nodes named by the highest epoch that are asked while it is disputed, those with most votes
+ * first. */
+#define DISPUTED_WANTS_MAX 3
+
 static void want(struct hearing *h, const struct sockaddr_any *at, uint64_t fresh_from_ms)
 {
     struct judge_advice *advice = h->advice;
@@ -319,7 +334,10 @@ static void say_what_next(struct hearing *h)
         want(h, &j->primary, fresh_from);
         want_master_of(h, &j->primary);
     }
-    for (size_t i = 0; disputed && i < h->top.count; i++) {
+    if (disputed && h->agreed.count > 0 && !judge_is_ours(j, &h->agreed.by[0].at)) {
+        want(h, &h->agreed.by[0].at, 0);
+    }
+    for (size_t i = 0; disputed && i < h->top.count && i < DISPUTED_WANTS_MAX; i++) {
         want(h, &h->top.by[i].at, 0);
     }
     if (disputed) {
@@ -342,10 +360,12 @@ void judge_decide(struct judge *j, const struct judge_facts *facts, struct judge
     memset(advice, 0, sizeof *advice);
     struct hearing h = {.j = j, .facts = facts, .advice = advice};
     vote_collect(facts, &h.ballots);
-    vote_highest(&h.ballots, j->generation > 0 ? &j->primary : NULL, &h.top);
-    vote_older(&h.ballots, j->epoch, &h.older);
+    const struct sockaddr_any *favourite = j->generation > 0 ? &j->primary : NULL;
     size_t need =
         j->rules.min_agree > 0 ? j->rules.min_agree : (h.ballots.opinions + facts->pending) / 2 + 1;
+    vote_highest(&h.ballots, favourite, &h.top);
+    vote_agreed(&h.ballots, favourite, need, &h.agreed);
+    vote_older(&h.ballots, j->epoch, &h.older);
     h.majority = h.top.count > 0 && h.top.by[0].votes >= need;
     advice->from = j->state;
     advice->reachable = h.ballots.count;

@@ -37,7 +37,7 @@
 #define JUDGE_ALERT_GAP_MS 1500u
 /* A replica that an event named is probed for so long. */
 #define JUDGE_HINTED_MS 15000u
-#define JUDGE_WANTS_MAX 6
+#define JUDGE_WANTS_MAX 8
 #define JUDGE_VIEWS_MAX SENTINELS_MAX
 
 /* What one connection to a Sentinel has answered last. Only of connections that are up. */

@@ -12,8 +12,6 @@ struct ballots {
     size_t opinions; /* how many name a primary */
 };
 
-#define VOTE_CANDIDATES_MAX 3
-
 struct candidate {
     struct sockaddr_any at;
     struct addr name;
@@ -24,7 +22,7 @@ struct candidate {
 struct tally {
     int64_t epoch;
     size_t count; /* 0: nobody names anything */
-    struct candidate by[VOTE_CANDIDATES_MAX];
+    struct candidate by[JUDGE_VIEWS_MAX];
 };
 
 /* One call of judge_decide. */
@@ -33,14 +31,19 @@ struct hearing {
     const struct judge_facts *facts;
     struct judge_advice *advice;
     struct ballots ballots;
-    struct tally top;   /* the highest epoch */
-    struct tally older; /* what most name with an epoch below ours */
-    bool majority;      /* the first of top has it */
+    struct tally top;    /* the highest epoch */
+    struct tally agreed; /* the highest epoch whose first has a majority */
+    struct tally older;  /* what most name with an epoch below ours */
+    bool majority;       /* the first of top has it */
 };
 
 void vote_collect(const struct judge_facts *facts, struct ballots *out);
 /* Among the views with the highest epoch. At a tie `favourite` (may be NULL) comes first. */
 void vote_highest(const struct ballots *b, const struct sockaddr_any *favourite, struct tally *out);
+/* Among the views with the highest epoch whose first has at least `need` votes; count is 0 when
+ * there is none. */
+void vote_agreed(const struct ballots *b, const struct sockaddr_any *favourite, size_t need,
+                 struct tally *out);
 /* The address and epoch below `epoch` that most views agree on; count is 0 or 1. */
 void vote_older(const struct ballots *b, int64_t epoch, struct tally *out);
 

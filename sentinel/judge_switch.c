@@ -87,22 +87,30 @@ static bool try_candidate(struct hearing *h, const struct candidate *c, int64_t 
     return true;
 }
 
-/* Without a majority only a node's own word decides, and only against a primary that is gone. */
+/* Without a majority only a node's own word decides, and only against a primary that is gone. Where
+ * that leads nowhere, the highest epoch that has a majority does: one Sentinel that has lost its
+ * wits must not keep the others from being heard. */
 static bool try_disputed(struct hearing *h)
 {
     struct judge *j = h->j;
     uint64_t since = claim_note(&j->disputed, &h->top.by[0].at, h->top.epoch, h->facts->now_ms);
-    if (h->facts->now_ms - since < JUDGE_NO_MAJORITY_MS || !primary_gone(h)) {
+    if (h->facts->now_ms - since < JUDGE_NO_MAJORITY_MS) {
         return false;
     }
-    for (size_t i = 0; i < h->top.count; i++) {
+    for (size_t i = 0; primary_gone(h) && i < h->top.count; i++) {
         const struct candidate *c = &h->top.by[i];
         if (!judge_is_ours(j, &c->at) && judge_says(h, judge_node_at(h, &c->at), NODE_MASTER)) {
             switch_to(h, c, h->top.epoch, "the highest epoch, without a majority");
             return true;
         }
     }
-    return false;
+    const struct candidate *agreed = &h->agreed.by[0];
+    if (h->agreed.count == 0 || (j->generation > 0 && h->agreed.epoch < j->epoch) ||
+        judge_is_ours(j, &agreed->at)) {
+        return false;
+    }
+    return try_candidate(h, agreed, h->agreed.epoch,
+                         "a majority of the Sentinels names it, the higher epoch has found none");
 }
 
 static bool consider_highest(struct hearing *h)

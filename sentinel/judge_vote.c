@@ -39,25 +39,10 @@ static void add_vote(struct tally *t, const struct judge_view *v)
     while (at < t->count && !sockaddr_eq(&t->by[at].at, &v->primary)) {
         at++;
     }
-    if (at == VOTE_CANDIDATES_MAX) {
-        return;
-    }
     if (at == t->count) {
         t->by[t->count++] = (struct candidate){.at = v->primary, .name = v->primary_name};
     }
     t->by[at].votes++;
-}
-
-/* Counts the views with this epoch. */
-static void count_epoch(const struct ballots *b, int64_t epoch, struct tally *out)
-{
-    memset(out, 0, sizeof *out);
-    out->epoch = epoch;
-    for (size_t i = 0; i < b->count; i++) {
-        if (b->view[i]->primary.len > 0 && b->view[i]->epoch == epoch) {
-            add_vote(out, b->view[i]);
-        }
-    }
 }
 
 static void swap(struct candidate *a, struct candidate *b)
@@ -67,15 +52,17 @@ static void swap(struct candidate *a, struct candidate *b)
     *b = c;
 }
 
-void vote_highest(const struct ballots *b, const struct sockaddr_any *favourite, struct tally *out)
+/* Counts the views with this epoch. */
+static void count_epoch(const struct ballots *b, int64_t epoch,
+                        const struct sockaddr_any *favourite, struct tally *out)
 {
-    int64_t highest = -1;
+    memset(out, 0, sizeof *out);
+    out->epoch = epoch;
     for (size_t i = 0; i < b->count; i++) {
-        if (b->view[i]->primary.len > 0 && b->view[i]->epoch > highest) {
-            highest = b->view[i]->epoch;
+        if (b->view[i]->primary.len > 0 && b->view[i]->epoch == epoch) {
+            add_vote(out, b->view[i]);
         }
     }
-    count_epoch(b, highest, out);
     for (size_t i = 1; i < out->count; i++) {
         if (favourite != NULL && sockaddr_eq(&out->by[i].at, favourite)) {
             swap(&out->by[0], &out->by[i]);
@@ -88,6 +75,37 @@ void vote_highest(const struct ballots *b, const struct sockaddr_any *favourite,
     }
 }
 
+/* The highest epoch that anybody names something with, at most `most`; -1: none. */
+static int64_t next_epoch(const struct ballots *b, int64_t most)
+{
+    int64_t highest = -1;
+    for (size_t i = 0; i < b->count; i++) {
+        const struct judge_view *v = b->view[i];
+        if (v->primary.len > 0 && v->epoch > highest && v->epoch <= most) {
+            highest = v->epoch;
+        }
+    }
+    return highest;
+}
+
+void vote_highest(const struct ballots *b, const struct sockaddr_any *favourite, struct tally *out)
+{
+    count_epoch(b, next_epoch(b, INT64_MAX), favourite, out);
+}
+
+void vote_agreed(const struct ballots *b, const struct sockaddr_any *favourite, size_t need,
+                 struct tally *out)
+{
+    int64_t epoch = INT64_MAX;
+    do {
+        epoch = next_epoch(b, epoch);
+        count_epoch(b, epoch, favourite, out);
+    } while (out->count > 0 && out->by[0].votes < need && epoch-- > 0);
+    if (out->count > 0 && out->by[0].votes < need) {
+        out->count = 0;
+    }
+}
+
 void vote_older(const struct ballots *b, int64_t epoch, struct tally *out)
 {
     memset(out, 0, sizeof *out);
@@ -97,7 +115,7 @@ void vote_older(const struct ballots *b, int64_t epoch, struct tally *out)
             continue;
         }
         struct tally t;
-        count_epoch(b, v->epoch, &t);
+        count_epoch(b, v->epoch, NULL, &t);
         for (size_t k = 0; k < t.count; k++) {
             if (out->count == 0 || t.by[k].votes > out->by[0].votes) {
                 out->epoch = t.epoch;

@@ -19,7 +19,16 @@
 /* Entries of a list that are looked at. */
 #define PEERS_MAX 128u
 
-enum question { ASK_AUTH, ASK_ID, ASK_INFO, ASK_ADDRESS, ASK_MASTER, ASK_SENTINELS, ASK_REPLICAS };
+enum question {
+    ASK_AUTH,
+    ASK_ID,
+    ASK_INFO,
+    ASK_ADDRESS,
+    ASK_MASTER,
+    ASK_SENTINELS,
+    ASK_REPLICAS,
+    ASK_KINDS
+};
 
 struct pending {
     enum question question;
@@ -46,9 +55,10 @@ struct sentinel {
     struct wheel_timer timer; /* the next try, or the end of waiting for the first of pending */
     struct backoff backoff;
     bool no_lists;           /* its lists are more than we take */
+    bool proven;             /* this connection has answered on a service */
+    bool refused[ASK_KINDS]; /* it forbids us this question, and the log was told */
     char trouble[160];       /* the last one that the log was told of */
     char auth_trouble[160];  /* the same of AUTH */
-    char refusal[160];       /* the same of questions it refuses */
     struct pending *pending; /* a ring, in the order asked */
     size_t pending_first, pending_count, pending_cap;
     struct desk *desks; /* one for each service */
@@ -113,7 +123,7 @@ static struct pending pop(struct sentinel *s)
 
 static void lose(struct sentinel *s, const char *why)
 {
-    if (s->state == SENTINEL_UP) {
+    if (s->proven) {
         log_warning("sentinel-down", "sentinel=%s id=%.40s reason=%s", s->name, s->id,
                     log_quote(slice_str(why)));
         (void)is_news(s->trouble, sizeof s->trouble, slice_str(why));
@@ -122,6 +132,7 @@ static void lose(struct sentinel *s, const char *why)
                     log_quote(slice_str(why)));
     }
     wire_close(&s->wire);
+    s->proven = false;
     s->state = SENTINEL_DOWN;
     s->pending_first = s->pending_count = 0;
     memset(s->desks, 0, s->group->service_count * sizeof *s->desks);
@@ -215,6 +226,9 @@ static bool give_up(struct sentinel *s, const struct reply *reply, const char *w
     char why[256];
     const char *text = reply_type(reply) == REPLY_ERROR ? log_quote(reply_text(reply)) : "no id";
     (void)snprintf(why, sizeof why, "%s: %s", what, text); /* cut where it is too long */
+    if (s->auth_trouble[0] != '\0') {
+        (void)is_news(s->trouble, sizeof s->trouble, slice_str(why)); /* told as what AUTH said */
+    }
     lose(s, why);
     return false;
 }
@@ -234,11 +248,21 @@ static void come_up(struct sentinel *s, const char *id)
 {
     (void)snprintf(s->id, sizeof s->id, "%s", id); /* both have SENTINEL_ID_MAX + 1 bytes */
     s->state = SENTINEL_UP;
+    sentinel_sub_resume(&s->sub);
+    s->group->events->changed(s->group->owner, s);
+}
+
+/* Only by a sensible answer: one that tells its id and is lost at the next question, each time, is
+ * not up and down. */
+static void prove(struct sentinel *s)
+{
+    if (s->proven || s->state != SENTINEL_UP) {
+        return;
+    }
+    s->proven = true;
     memset(s->trouble, 0, sizeof s->trouble);
     backoff_reset(&s->backoff);
     log_notice("sentinel-up", "sentinel=%s id=%.40s", s->name, s->id);
-    sentinel_sub_resume(&s->sub);
-    s->group->events->changed(s->group->owner, s);
 }
 
 static bool take_id(struct sentinel *s, const struct reply *reply)
@@ -248,7 +272,10 @@ static bool take_id(struct sentinel *s, const struct reply *reply)
         come_up(s, id);
         return true;
     }
-    if (reply_type(reply) != REPLY_ERROR || reply_is_error(reply, "NOAUTH")) {
+    if (reply_is_error(reply, "NOAUTH")) {
+        return give_up(s, reply, "it wants a password, see the keys of [sentinel]");
+    }
+    if (reply_type(reply) != REPLY_ERROR) {
         return give_up(s, reply, "SENTINEL MYID failed");
     }
     /* Before 6.2, or forbidden: another number that is only its own will do. */
@@ -267,13 +294,21 @@ static bool take_info(struct sentinel *s, const struct reply *reply)
     return true;
 }
 
-static void tell_refusal(struct sentinel *s, const struct reply *reply, size_t service)
+/* Tells once that it forbids us a question, and what that costs. */
+static void note_refusal(struct sentinel *s, const struct reply *reply, enum question question)
 {
-    if (reply_type(reply) == REPLY_ERROR && !reply_is_error(reply, "ERR") &&
-        is_news(s->refusal, sizeof s->refusal, reply_text(reply))) {
-        log_warning("sentinel-refuses", "sentinel=%s service=%s error=%s", s->name,
-                    log_quote(slice_str(service_name(s, service))), log_quote(reply_text(reply)));
+    static const char *const effects[ASK_KINDS] = {
+        [ASK_ADDRESS] = "it has no say in who is primary",
+        [ASK_MASTER] = "it has no say in who is primary",
+        [ASK_SENTINELS] = "Sentinels that are not configured are not learnt from it",
+        [ASK_REPLICAS] = "a replica promoted by hand is not followed by what it knows",
+    };
+    bool refused = reply_type(reply) == REPLY_ERROR && !reply_is_error(reply, "ERR");
+    if (refused && !s->refused[question]) {
+        log_warning("sentinel-refuses", "sentinel=%s error=%s effect=\"%s\"", s->name,
+                    log_quote(reply_text(reply)), effects[question]);
     }
+    s->refused[question] = refused;
 }
 
 static void take_address(struct sentinel *s, const struct reply *reply, const struct pending *p)
@@ -284,7 +319,7 @@ static void take_address(struct sentinel *s, const struct reply *reply, const st
     next->opinion = reply_read_address(reply, &next->primary);
     address_map_apply(&config_of(s)->address_map, &next->primary);
     next->stranger = reply_type(reply) == REPLY_NIL;
-    tell_refusal(s, reply, p->service);
+    note_refusal(s, reply, p->question);
 }
 
 static void take_master(struct sentinel *s, const struct reply *reply, const struct pending *p)
@@ -296,7 +331,10 @@ static void take_master(struct sentinel *s, const struct reply *reply, const str
     desk->next.answered_ms = clock_ms();
     desk->view = desk->next;
     desk->waiting--;
-    tell_refusal(s, reply, p->service);
+    if (read || reply_type(reply) == REPLY_ERROR) {
+        prove(s);
+    }
+    note_refusal(s, reply, p->question);
     if (desk->again) {
         desk->again = false;
         sentinel_ask(s, p->service);
@@ -311,6 +349,7 @@ static void take_list(struct sentinel *s, const struct reply *reply, const struc
     static struct sentinel_peer peers[PEERS_MAX]; /* main thread only */
     bool valid;
     size_t count = reply_read_peers(reply, peers, PEERS_MAX, &valid);
+    note_refusal(s, reply, p->question);
     for (size_t i = 0; i < count; i++) {
         address_map_apply(&config_of(s)->address_map, &peers[i].addr);
     }
@@ -331,6 +370,7 @@ static bool take(struct sentinel *s, const struct pending *p, const struct reply
     case ASK_MASTER: take_master(s, reply, p); return true;
     case ASK_SENTINELS:
     case ASK_REPLICAS: take_list(s, reply, p); return true;
+    case ASK_KINDS: break;
     }
     UNREACHABLE("question");
 }

@@ -1,5 +1,7 @@
 #include "sentinel/sentinel_sub.h"
 
+#include <string.h>
+
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
 #include "sentinel/address_map.h"
@@ -67,23 +69,29 @@ static void subscribe(struct sentinel_sub *sub)
     wire_flush(&sub->wire);
 }
 
-static void tell_level(struct sentinel_sub *sub, struct slice error)
+static void tell_level(struct sentinel_sub *sub)
 {
     if (sub->level == sub->told_level) {
         return;
     }
     sub->told_level = sub->level;
+    const char *error = log_quote(slice_str(sub->refusal));
     switch (sub->level) {
     case SUB_ALL: log_notice("subscription-complete", "sentinel=%s", sub->name); return;
     case SUB_SWITCH_ONLY:
-        log_warning("subscription-limited",
-                    "sentinel=%s error=%s effect=\"only " EVENT_FALLBACK_CHANNEL
-                    " is heard: a planned failover is not seen before the promotion\"",
-                    sub->name, log_quote(error));
+        log_warning(
+            "subscription-limited",
+            "sentinel=%s error=%s effect=\"only " EVENT_FALLBACK_CHANNEL
+            " is heard: a planned failover may be noticed as late as the next poll sees it, "
+            "and writes acknowledged meanwhile are lost\"",
+            sub->name, error);
         return;
     case SUB_NOTHING:
-        log_warning("subscription-refused", "sentinel=%s error=%s effect=\"polling only\"",
-                    sub->name, log_quote(error));
+        log_warning(
+            "subscription-refused",
+            "sentinel=%s error=%s effect=\"polling only: any failover may be noticed as late "
+            "as the next poll sees it, and writes acknowledged meanwhile are lost\"",
+            sub->name, error);
         return;
     }
 }
@@ -92,17 +100,17 @@ static void tell_level(struct sentinel_sub *sub, struct slice error)
 static void refused(struct sentinel_sub *sub, const struct reply *reply)
 {
     struct slice error = reply_text(reply);
+    size_t n = error.n < sizeof sub->refusal ? error.n : sizeof sub->refusal - 1;
+    memcpy(sub->refusal, error.p, n);
+    sub->refusal[n] = '\0';
     if (reply_is_error(reply, "NOAUTH") || slice_starts_with(error, "ERR Protocol error")) {
         lose(sub, "not authenticated");
     } else if (sub->level == SUB_ALL) {
         sub->level = SUB_SWITCH_ONLY;
         subscribe(sub);
-        if (sub->told_level != SUB_NOTHING) {
-            tell_level(sub, error);
-        }
     } else {
         sub->level = SUB_NOTHING;
-        tell_level(sub, error);
+        tell_level(sub);
         wire_close(&sub->wire);
         arm(sub, SUB_RETRY_MS, connect_now);
     }
@@ -115,10 +123,16 @@ static void confirmed(struct sentinel_sub *sub)
     }
     sub->subscribed = true;
     sub->pinged = false;
-    backoff_reset(&sub->backoff);
     arm(sub, SUB_PING_MS, on_ping);
-    tell_level(sub, (struct slice){0});
+    tell_level(sub);
     sub->group->events->subscribed(sub->group->owner, sub->sentinel);
+}
+
+/* Not before: one that ends at once each time is tried again less and less often. */
+static void note_alive(struct sentinel_sub *sub)
+{
+    sub->pinged = false;
+    backoff_reset(&sub->backoff);
 }
 
 static void on_opened(void *owner)
@@ -135,16 +149,18 @@ static void on_reply(void *owner, const struct reply *reply)
         return;
     }
     if (reply_type(reply) == REPLY_ERROR) {
-        if (sub->subscribed) {
-            lose(sub, "an unexpected error");
-        } else {
+        if (!sub->subscribed) {
             refused(sub, reply);
+        } else if (sub->pinged) {
+            note_alive(sub); /* to be forbidden PING is an answer too */
+        } else {
+            lose(sub, "an unexpected error");
         }
         return;
     }
     struct push push = reply_read_push(reply);
     switch (push.kind) {
-    case PUSH_PONG: sub->pinged = false; return;
+    case PUSH_PONG: note_alive(sub); return;
     case PUSH_SUBSCRIBED: confirmed(sub); return;
     case PUSH_MESSAGE: {
         struct event event = event_parse(push.channel, push.payload);

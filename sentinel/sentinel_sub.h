@@ -19,6 +19,7 @@ struct sentinel_sub {
     struct backoff backoff;
     enum sub_level level;
     enum sub_level told_level; /* what the log was told last */
+    char refusal[160];         /* what it said to more than that level; may be cut */
     size_t confirmed, expected;
     bool auth_pending, subscribed, pinged;
     bool resting; /* not tried until sentinel_sub_resume */

@@ -3,6 +3,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/held.h"
+
 /* Payload bytes per class: the header is part of the round size. */
 static const uint32_t class_size[BLOCK_CLASSES] = {1024 - sizeof(struct block),
                                                    16384 - sizeof(struct block), 65536};
@@ -22,6 +24,7 @@ struct block *block_new(struct block_pool *pool, enum block_class cls)
         b->cls = cls;
         b->cap = class_size[cls];
     }
+    held_more(b->cap);
     b->refs = 1;
     b->used = 0;
     b->next_free = NULL;
@@ -34,6 +37,7 @@ void block_unref(struct block *b)
     if (--b->refs > 0) {
         return;
     }
+    held_less(b->cap);
     struct block_pool *pool = b->pool;
     if (pool->cached[b->cls] >= class_cached_max[b->cls]) {
         free(b);
@@ -72,10 +76,17 @@ static struct span *span_at(struct chain *c, uint32_t i)
     return &(c->spans != NULL ? c->spans : c->small)[slot(c, i)];
 }
 
+/* Places on the heap. */
+static size_t ring_size(const struct chain *c)
+{
+    return c->spans != NULL ? c->cap : 0;
+}
+
 static void grow(struct chain *c)
 {
     uint32_t cap = c->spans != NULL ? c->cap * 2 : CHAIN_INLINE * 4;
     struct span *spans = xcalloc(cap, sizeof *spans);
+    held_more((cap - ring_size(c)) * sizeof *spans);
     for (uint32_t i = 0; i < c->count; i++) {
         spans[i] = *span_at(c, i);
     }
@@ -210,6 +221,7 @@ void chain_peek(const struct chain *c, size_t from, size_t n, char *to)
 void chain_clear(struct chain *c)
 {
     chain_consume(c, c->len);
+    held_less(ring_size(c) * sizeof *c->spans);
     free(c->spans);
     *c = (struct chain){0};
 }

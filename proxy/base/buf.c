@@ -5,6 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/held.h"
+
 #define BUF_MIN 256u
 #define BUF_MAX ((size_t)1 << 30)
 
@@ -23,6 +25,7 @@ char *buf_reserve(struct buf *b, size_t n)
             cap *= 2;
         }
         char *grown = xcalloc(1, cap);
+        held_more(cap - b->cap);
         if (b->data != NULL) {
             memcpy(grown, b->data + b->begin, len);
         }
@@ -79,6 +82,7 @@ void buf_consume(struct buf *b, size_t n)
 
 void buf_release(struct buf *b)
 {
+    held_less(b->cap);
     free(b->data);
     *b = (struct buf){0};
 }

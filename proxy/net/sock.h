@@ -7,7 +7,8 @@
 #define UPSTREAM_KEEPALIVE_S     1
 #define UPSTREAM_KEEPALIVE_COUNT 3
 #define UPSTREAM_USER_TIMEOUT_MS 3000
-/* What Redis does for its clients (tcp-keepalive 300). */
+/* What Redis does for its clients (tcp-keepalive 300). No TCP_USER_TIMEOUT: Linux would also apply
+ * it to a client that lives and does not read. */
 #define CLIENT_KEEPALIVE_S     300
 #define CLIENT_KEEPALIVE_COUNT 3
 

@@ -43,6 +43,6 @@ def reference(tmp_path_factory):
     node.close()
 
 
-@pytest.fixture(name="start_service")
+@pytest.fixture(name="start_service", scope="session")
 def start_service_fixture():
     return start_service

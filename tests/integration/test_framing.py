@@ -41,6 +41,7 @@ LEGAL = {
 }
 
 # Each ends with an error and the end of the connection.
+# limit: INLINE_MAX HEADER_LINE_MAX REQUEST_ARGS_MAX BULK_MAX
 ILLEGAL = {
     "unbalanced double": b'SET k "abc\r\n',
     "unbalanced single": b"SET k 'abc\r\n",

@@ -9,7 +9,7 @@ def blocked_clients(node):
 
 
 def test_blocking_command_behind_another(service):
-    """Its client has gone, so it must not take an element that others wait for."""
+    """limit: LEFT_BLOCKED_MS. Its client has gone, so it must not take an element that others wait for."""
     with service.connect() as client:
         client.send(encode_all([("DEBUG", "SLEEP", "0.2"), ("BLPOP", "none", "0")]))
         client.half_close()

@@ -26,28 +26,33 @@ def cpu_share(process, seconds=1.0):
     return (used() - before) / seconds
 
 
+def served(service):
+    """A client, if there is a place for it."""
+    client = service.connect()
+    if client.call("PING") == "PONG":
+        return client
+    client.close()
+    return None
+
+
 def test_max_clients(start_service):
+    """limit: max-clients. The words are those of Redis."""
     with start_service({"proxy.max-clients": 10}) as service:
-        clients = [service.connect() for _ in range(10)]
-        for client in clients:
-            assert client.ok("PING") == "PONG"
+        # The connections that found it serving may not be forgotten yet.
+        clients = [wait_until(lambda: served(service), 10, "a place") for _ in range(10)]
         with service.connect() as refused:
             assert refused.read() == MAX_CLIENTS
             assert refused.closed()
         for client in clients:
             assert client.ok("PING") == "PONG"
         clients.pop().close()
-
-        def admitted():
-            with service.connect() as client:
-                return client.call("PING") == "PONG"
-        wait_until(admitted, 10, "a place for another client")
+        clients.append(wait_until(lambda: served(service), 10, "a place for another client"))
         for client in clients:
             client.close()
 
 
 def test_65_few_descriptors_allowed(tmp_path):
-    """A hard limit below what max-clients needs: it says so, with the arithmetic, and keeps to what
+    """limit: FDS_RESERVED. A hard limit below what max-clients needs: it says so, with the arithmetic, and keeps to what
     it can hold."""
     script = tmp_path / "limited.sh"
     script.write_text('ulimit -n 400 && exec "$@"\n')
@@ -70,8 +75,8 @@ def test_65_few_descriptors_allowed(tmp_path):
 
 
 def test_65_descriptors_run_out(start_service):
-    """No descriptor is left for another connection: those that have one go on, nothing spins, and
-    the waiting clients are served when there are some again."""
+    """limit: ACCEPT_PAUSE_MS. No descriptor is left for another connection: those that have one go
+    on, nothing spins, and the waiting clients are served when there are some again."""
     with start_service() as service:
         first = [service.connect(20) for _ in range(10)]
         for client in first:

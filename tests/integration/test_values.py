@@ -39,6 +39,7 @@ SIZES = [0, 1, 15, 16, 1000, 4095, 4096, 4097, 16383, 16384, 65535, 65536, 65537
 
 @pytest.mark.parametrize("size", SIZES)
 def test_value_both_ways(service, size):
+    """limit: READ_CHUNK REQUEST_BUFFER_MAX REPLY_BUFFER_MAX. Below, at and above each of them."""
     check_value(service, size)
 
 
@@ -131,7 +132,8 @@ def test_printf_and_netcat(service):
 
 
 def test_slow_reader_is_held_back(service):
-    """A client that asks for 400 MiB and reads nothing: the proxy does not store it, others go on,
+    """limit: SESSION_OUTPUT_HIGH SESSION_OUTPUT_LOW.
+    A client that asks for 400 MiB and reads nothing: the proxy does not store it, others go on,
     and it gets everything once it reads."""
     size, count = 512 * 1024, 800
     body = body_of(size)

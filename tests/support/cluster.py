@@ -50,11 +50,16 @@ def binary(name, directory):
 
 
 class Daemon:
-    """A redis-server or redis-sentinel that can be stopped and started again on its port."""
+    """A redis-server or redis-sentinel that can be stopped and started again on its port.
 
-    def __init__(self, program, directory, host=HOST):
+    place: the netns.Place that it lives in and that connect is made from, which reaches it
+    whatever becomes of the network.
+    """
+
+    def __init__(self, program, directory, host=HOST, place=None):
         self._port = Port()
-        self.host = host
+        self.place = place
+        self.host = place.host if place else host
         self.port = self._port.number
         self.directory = os.path.join(directory, f"{program}-{self.port}")
         os.makedirs(self.directory)
@@ -69,8 +74,9 @@ class Daemon:
         return (self.host, self.port)
 
     def start(self, *arguments):
-        self.process = Process([self._program, self.config_path, *arguments], self.log_path,
-                               cwd=self.directory)
+        with self._inside():
+            self.process = Process([self._program, self.config_path, *arguments], self.log_path,
+                                   cwd=self.directory)
         wait_until(lambda: self.running() and self.responds(), 15, f"start of {self.directory}")
 
     def responds(self):
@@ -84,10 +90,14 @@ class Daemon:
         return True
 
     def connect(self, timeout=5.0):
-        conn = Conn(self.address, timeout)
+        with self._inside():
+            conn = Conn(self.address, timeout)
         if self._password:
             conn.call("AUTH", self._password)
         return conn
+
+    def _inside(self):
+        return self.place.inside() if self.place else contextlib.nullcontext()
 
     def configure(self, lines, settings):
         """Writes the configuration; a requirepass in settings is used by connect."""
@@ -122,13 +132,13 @@ class Daemon:
 class Node(Daemon):
     """A Redis server."""
 
-    def __init__(self, directory, replica_of=None, settings=(), host=HOST):
-        super().__init__("redis-server", directory, host)
-        lines = [f"port {self.port}", f"bind {host}", f"dir {self.directory}", 'save ""',
+    def __init__(self, directory, replica_of=None, settings=(), host=HOST, place=None):
+        super().__init__("redis-server", directory, host, place)
+        lines = [f"port {self.port}", f"bind {self.host}", f"dir {self.directory}", 'save ""',
                  "enable-debug-command yes", "repl-diskless-sync-delay 0",
                  "repl-backlog-size 64mb", "hz 50"]
         if replica_of:
-            lines.append(f"replicaof {host} {replica_of.port}")
+            lines.append(f"replicaof {replica_of.host} {replica_of.port}")
         self.configure(lines, settings)
 
     def role(self):
@@ -152,14 +162,15 @@ _SENTINEL_LOG_LINE = re.compile(r"^\d+:X (\d+ \w+ \d+ [\d:.]+) [#*.-] (\S+)(?: (
 
 
 class Sentinel(Daemon):
-    """A Sentinel watching one master name, or several."""
+    """A Sentinel watching one master name, or several, on `at` or its own host."""
 
-    def __init__(self, directory, monitored, timers, quorum=2, settings=(), host=HOST):
-        super().__init__("redis-sentinel", directory, host)
+    def __init__(self, directory, monitored, timers, quorum=2, settings=(), host=HOST, place=None,
+                 at=None):
+        super().__init__("redis-sentinel", directory, host, place)
         self.timers = timers
-        lines = [f"port {self.port}", f"bind {host}", f"dir {self.directory}"]
+        lines = [f"port {self.port}", f"bind {self.host}", f"dir {self.directory}"]
         for name, port in monitored.items():
-            lines += [f"sentinel monitor {name} {host} {port} {quorum}",
+            lines += [f"sentinel monitor {name} {at or self.host} {port} {quorum}",
                       f"sentinel down-after-milliseconds {name} {timers.down_after}",
                       f"sentinel failover-timeout {name} {timers.failover_timeout}",
                       f"sentinel parallel-syncs {name} 1"]
@@ -231,14 +242,16 @@ class Cluster:
     there were more failovers than the `intended` ones.
 
     alone: all other clusters of this machine are kept away. node_settings, sentinel_settings: lines
-    of configuration, each a tuple of words.
+    of configuration, each a tuple of words. places: one for each node and then each Sentinel.
     """
 
     def __init__(self, intended=0, timers=SHORT, alone=False, replicas=2, sentinels=3,
-                 node_settings=(), sentinel_settings=(), name=MASTER, host=HOST):
+                 node_settings=(), sentinel_settings=(), name=MASTER, host=HOST,
+                 places=()):
         self.intended, self.timers, self.name, self.host = intended, timers, name, host
         self._alone, self._counts = alone, (replicas, sentinels)
         self._settings = (node_settings, sentinel_settings)
+        self._places = iter(places)
         self.nodes, self.sentinels = [], []
         self._stack = contextlib.ExitStack()
 
@@ -270,13 +283,14 @@ class Cluster:
         node_settings, sentinel_settings = self._settings
         for index in range(1 + replicas):
             self._add(self.nodes, Node(self.directory, self.nodes[0] if index else None,
-                                       node_settings, self.host))
+                                       node_settings, self.host, next(self._places, None)))
         wait_until(lambda: all(n.in_sync_with(self.nodes[0]) for n in self.nodes[1:]), 15,
                    "replicas in sync")
         for _ in range(sentinels):
             self._add(self.sentinels, Sentinel(self.directory, {self.name: self.nodes[0].port},
                                                self.timers, sentinels // 2 + 1,
-                                               sentinel_settings, self.host))
+                                               sentinel_settings, self.host,
+                                               next(self._places, None), self.nodes[0].host))
         self.wait_settled()
         self._first_epoch = self.epoch()
 
@@ -355,7 +369,7 @@ class Cluster:
 
     def restart_as_replica(self, node):
         """Brings a killed node back as a replica of the present primary, not as a rival."""
-        node.start("--replicaof", f"{self.host} {self.primary.port}")
+        node.start("--replicaof", f"{self.primary.host} {self.primary.port}")
 
     def events_text(self):
         """For a failure's report: what each Sentinel did."""

@@ -73,10 +73,10 @@ class FakeServer:
     a function of args. All requests are kept in `seen`.
     """
 
-    def __init__(self, script=None, port=None):
+    def __init__(self, script=None, port=None, host="127.0.0.1"):
         self._port = port or Port()
         self.port = self._port.number
-        self.address = ("127.0.0.1", self.port)
+        self.address = (host, self.port)
         self.script = dict(script or {})
         self.seen = []
         self.accepted = 0
@@ -237,8 +237,8 @@ class FakeSentinel(FakeServer):
     `others`, all settable while it runs."""
 
     def __init__(self, primary=None, epoch=0, name="mymaster", others=(), script=None,
-                 password=None, down_after=1000):
-        super().__init__(script)
+                 password=None, down_after=1000, **server):
+        super().__init__(script, **server)
         self.primary, self.epoch, self.name = primary, epoch, name
         self.others = list(others)
         self.replicas = []

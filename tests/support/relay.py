@@ -15,11 +15,12 @@ from .procs import Port
 UP, DOWN = "up", "down"  # client to server, server to client
 _CHUNK = 1 << 18
 _BACKLOG = 1 << 20
+_CRUMB_PAUSE = 0.00002  # the reader is awake by then, and takes the byte alone
 
 
 class Rule:
-    """Once `marker` begins in `direction`, `after` more bytes (counted from the marker's first)
-    pass, and then `action` happens:
+    """Once `marker` (empty: the first byte of a connection) begins in `direction`, `after` more
+    bytes (counted from the marker's first) pass, and then `action` happens:
 
     rst, fin        both sides are closed, with RST or FIN
     rst_server, fin_server, rst_client, fin_client
@@ -71,9 +72,13 @@ def _other(direction):
 
 
 class Relay:
-    """Listens on loopback and connects each client to `target`, in a thread of its own."""
+    """Listens on loopback and connects each client to `target`, in a thread of its own.
 
-    def __init__(self, target=None):
+    crumbs: what the server says is passed on byte by byte, each a packet of its own.
+    """
+
+    def __init__(self, target=None, crumbs=False):
+        self.crumbs = crumbs
         self._port = Port()
         self.address = ("127.0.0.1", self._port.number)
         self.port = self._port.number
@@ -89,6 +94,7 @@ class Relay:
         self._wake_r.setblocking(False)
         self._selector.register(self._wake_r, selectors.EVENT_READ, "wake")
         self._listener = None
+        self._deaf = []
         self._frozen = False
         self._running = True
         self._thread = threading.Thread(target=self._loop, name="relay", daemon=True)
@@ -106,6 +112,8 @@ class Relay:
             for side in pair.side.values():
                 side.sock.close()
         self.stop_listening_now()
+        while self._deaf:
+            self._deaf.pop().close()
         self._selector.close()
         self._wake_r.close()
         self._wake_w.close()
@@ -125,6 +133,10 @@ class Relay:
     def refuse(self, on=True):
         """Connections are refused (the port is closed) until refuse(False)."""
         self._do(self.stop_listening_now if on else self._listen)
+
+    def deafen(self, on=True):
+        """New connections are neither taken nor refused until deafen(False); the others go on."""
+        self._do(self._stop_answering if on else self._listen_again)
 
     def freeze(self, on=True):
         """Nothing passes on any connection, new ones too; nothing is closed."""
@@ -159,6 +171,24 @@ class Relay:
         self._listener.listen(512)
         self._listener.setblocking(False)
         self._selector.register(self._listener, selectors.EVENT_READ, "listener")
+
+    def _stop_answering(self):
+        """Nobody accepts, and the queue of those who wait for it is full."""
+        self.stop_listening_now()
+        self._deaf = [socket.socket()]
+        self._deaf[0].setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._deaf[0].bind(self.address)
+        self._deaf[0].listen(0)
+        for _ in range(2):  # one more than it asks for
+            filler = socket.socket()
+            filler.setblocking(False)
+            filler.connect_ex(self.address)
+            self._deaf.append(filler)
+
+    def _listen_again(self):
+        while self._deaf:
+            self._deaf.pop().close()
+        self._listen()
 
     def stop_listening_now(self):
         if self._listener:
@@ -327,7 +357,7 @@ class Relay:
         pair.tail[direction] = window[-256:]
         for rule in rules:
             at = window.find(rule.marker)
-            if at < 0 or at + len(rule.marker) <= len(tail):
+            if at < 0 or at + max(len(rule.marker), 1) <= len(tail):
                 continue
             rule._taken = True
             # A marker that began in an earlier piece has let that part through already.
@@ -384,7 +414,8 @@ class Relay:
         if direction == UP and not pair.connected:
             return
         while side.out:
-            step = 1 if pair.trickle[direction] else len(side.out)
+            crumbs = self.crumbs and direction == DOWN
+            step = 1 if pair.trickle[direction] or crumbs else len(side.out)
             try:
                 sent = side.sock.send(memoryview(side.out)[:step])
             except BlockingIOError:
@@ -393,6 +424,8 @@ class Relay:
                 self._cut(pair, rst=True)
                 return
             del side.out[:sent]
+            if crumbs:
+                time.sleep(_CRUMB_PAUSE)
             if pair.trickle[direction]:
                 pair.still_until[direction] = time.monotonic() + pair.trickle[direction]
                 break

@@ -6,6 +6,7 @@
 #include <cmocka.h>
 
 #include "proxy/base/block.h"
+#include "proxy/base/held.h"
 
 static char pattern(size_t i)
 {
@@ -139,6 +140,31 @@ static void test_iov_of_a_part(void **state)
     block_pool_clear(&pool);
 }
 
+static void test_what_is_held_is_counted(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    struct chain c = {0}, view = {0};
+    int64_t before = held_by_thread;
+    char bytes[20000];
+    fill(bytes, 0, sizeof bytes);
+    for (size_t i = 0; i < 50; i++) {
+        chain_copy(&c, &pool, slice_of(bytes, sizeof bytes));
+        struct block *first = (c.spans != NULL ? c.spans : c.small)[0].block;
+        chain_share(&view, first, slice_of(first->data, 100));
+    }
+    assert_true(held_by_thread - before >= (int64_t)(50 * sizeof bytes));
+    assert_true(held_by_thread - before < (int64_t)(60 * sizeof bytes)); /* a view holds nothing */
+    int64_t most = held_by_thread;
+    chain_consume(&c, c.len / 2);
+    assert_true(held_by_thread < most);
+    chain_clear(&c);
+    chain_clear(&view);
+    assert_int_equal(held_by_thread, before); /* what is kept for later is not held */
+    block_pool_clear(&pool);
+    assert_int_equal(held_by_thread, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -146,6 +172,7 @@ int main(void)
         cmocka_unit_test(test_shared_views),
         cmocka_unit_test(test_a_view_is_never_written_over),
         cmocka_unit_test(test_iov_of_a_part),
+        cmocka_unit_test(test_what_is_held_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -8,6 +8,7 @@
 #include <cmocka.h>
 
 #include "proxy/base/buf.h"
+#include "proxy/base/held.h"
 
 static void assert_holds(const struct buf *b, const char *want)
 {
@@ -122,6 +123,23 @@ static void long_course(void **state)
     assert_null(b.data);
 }
 
+static void what_is_held_is_counted(void **state)
+{
+    struct buf b = {0};
+    int64_t before = held_by_thread;
+    (void)state;
+    (void)buf_reserve(&b, 5000);
+    assert_int_equal(held_by_thread - before, b.cap);
+    (void)buf_reserve(&b, 100000);
+    assert_int_equal(held_by_thread - before, b.cap);
+    buf_commit(&b, 100000);
+    struct buf moved = b;
+    buf_consume(&moved, 100000);
+    assert_int_equal(held_by_thread - before, moved.cap);
+    buf_wipe(&moved);
+    assert_int_equal(held_by_thread, before);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -130,6 +148,7 @@ int main(void)
         cmocka_unit_test(prints),
         cmocka_unit_test(reserve_and_commit),
         cmocka_unit_test(long_course),
+        cmocka_unit_test(what_is_held_is_counted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,6 +57,7 @@ static const struct range_case ranges[] = {
      {"Debug", "warn", "3"},
      "debug, info, notice, warning or error"},
     {"proxy.max-clients", {"1", "1000000"}, {"0", "1000001", "auto", "10k"}, "1..1000000"},
+    {"proxy.buffer-memory", {"16m", "1g", "1024g"}, {"15m", "1025g", "0", "auto"}, "16m..1024g"},
     {"proxy.drain-delay",
      {"0", "0s", "1h", "60m"},
      {"61m", "3600001ms", "5", "-1s", "1 s", "s"},

@@ -21,7 +21,8 @@ struct stage {
     struct topology *topology; /* the last one published */
     unsigned published;
     uint64_t until_ms;
-    bool (*met)(struct stage *s);
+    bool (*met)(struct stage *s); /* NULL: nothing is run */
+    bool seen;
 };
 
 static void on_publish(void *owner, struct topology *t)
@@ -31,6 +32,10 @@ static void on_publish(void *owner, struct topology *t)
     topology_unref(&s->topology);
     s->topology = t;
     s->published++;
+    if (s->met != NULL && s->met(s)) {
+        s->seen = true; /* it may pass before the next look */
+        loop_stop(s->loop);
+    }
 }
 
 static void on_look(struct wheel_timer *timer)
@@ -55,8 +60,10 @@ static bool run_until(struct stage *s, bool (*met)(struct stage *s), uint64_t ms
     s->met = met;
     s->until_ms = clock_ms() + ms;
     loop_arm(s->loop, &s->timer, 0, on_look);
+    s->seen = false;
     loop_run(s->loop);
-    return met(s);
+    s->met = NULL;
+    return s->seen || met(s);
 }
 
 static const struct topology_service *service(const struct stage *s)
