@@ -56,6 +56,11 @@ struct config_sentinel {
     struct config_mappings address_map;
 };
 
+enum config_links {
+    LINKS_SHARED,    /* clients of one profile share connections where they may */
+    LINKS_EXCLUSIVE, /* each has one of its own */
+};
+
 /* [service NAME] */
 struct config_service {
     char *name;
@@ -68,7 +73,7 @@ struct config_service {
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
     bool hold_on_failover;    /* no: go on with the primary while Sentinel moves it */
     bool follow_role;
-    bool share_links;
+    enum config_links links;
     uint32_t links_per_profile;
     uint64_t client_output_limit;
     uint64_t hold_grace_ms, stall_timeout_ms, connect_timeout_ms;

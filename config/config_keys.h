@@ -12,6 +12,7 @@ enum config_type {
     TYPE_DURATION,
     TYPE_SIZE,
     TYPE_BOOL,
+    TYPE_LINKS,
     TYPE_LEVEL,
     TYPE_MODE,
     TYPE_ADDRS,

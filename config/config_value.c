@@ -13,6 +13,8 @@ static const struct unit time_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 100
 static const struct unit size_units[] = {
     {"g", 1u << 30}, {"m", 1u << 20}, {"k", 1u << 10}, {"", 1}};
 
+static const char *const links_words[] = {"shared", "exclusive"};
+_Static_assert(LINKS_EXCLUSIVE == ARRAY_LEN(links_words) - 1, "a word for each, in their order");
 static const char *const level_words[] = {"debug", "info", "notice", "warning", "error"};
 _Static_assert(LOG_ERROR == ARRAY_LEN(level_words) - 1, "a word for each level, in their order");
 
@@ -47,6 +49,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         put_number(key, key->max, out);
         return;
     case TYPE_BOOL: buf_append_str(out, "yes or no"); return;
+    case TYPE_LINKS: buf_append_str(out, "shared or exclusive"); return;
     case TYPE_LEVEL: buf_append_str(out, "debug, info, notice, warning or error"); return;
     case TYPE_MODE:
         buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
@@ -240,6 +243,9 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_DURATION:
     case TYPE_SIZE: good = parse_number(key, text, &out->number); break;
     case TYPE_BOOL: good = parse_word(text, bool_words, 2, &out->number); break;
+    case TYPE_LINKS:
+        good = parse_word(text, links_words, ARRAY_LEN(links_words), &out->number);
+        break;
     case TYPE_LEVEL:
         good = parse_word(text, level_words, ARRAY_LEN(level_words), &out->number);
         break;
@@ -267,6 +273,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_DURATION:
     case TYPE_SIZE: *(uint64_t *)field = value->number; return;
     case TYPE_BOOL: *(bool *)field = value->number != 0; return;
+    case TYPE_LINKS: *(enum config_links *)field = (enum config_links)value->number; return;
     case TYPE_LEVEL: *(enum log_level *)field = (enum log_level)value->number; return;
     case TYPE_ADDRS: {
         struct config_addrs *list = field;
@@ -296,6 +303,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_DURATION:
     case TYPE_SIZE: number = *(const uint64_t *)field; break;
     case TYPE_BOOL: buf_append_str(out, *(const bool *)field ? "yes" : "no"); return;
+    case TYPE_LINKS: buf_append_str(out, links_words[*(const enum config_links *)field]); return;
     case TYPE_LEVEL: buf_append_str(out, level_words[*(const enum log_level *)field]); return;
     case TYPE_MODE: buf_printf(out, "%04o", (unsigned)*(const uint32_t *)field); return;
     case TYPE_ADDRS:

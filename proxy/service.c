@@ -215,7 +215,7 @@ static void on_idle_timer(struct wheel_timer *timer)
 
 void service_start(struct worker_service *ws)
 {
-    if (ws->config->share_links) {
+    if (service_shares(ws)) {
         loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
     }
 }

@@ -44,6 +44,11 @@ static inline bool service_serving(const struct worker_service *ws)
 {
     return ws->now->state == SERVICE_SERVING;
 }
+/* Its sessions share links where they may. */
+static inline bool service_shares(const struct worker_service *ws)
+{
+    return ws->config->links == LINKS_SHARED;
+}
 /* A link may be opened now. */
 bool service_may_open(const struct worker_service *ws);
 /* An answer that comes now may be one of a node that is no longer the primary. */

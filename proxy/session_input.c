@@ -86,7 +86,7 @@ static bool is_whole(const struct link *l)
 static struct aim aim_at(const struct session *s, const struct request *r)
 {
     struct aim a = {.set = s->set};
-    a.exclusive = !s->service->config->share_links || r->command->link != COMMAND_SHARED ||
+    a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED ||
                   !r->plain || s->pinned || s->uncarried != NULL || s->multi || s->watch ||
                   s->large_left > 0;
     if (!a.exclusive && command_changes_profile(r->command)) {
@@ -116,7 +116,7 @@ static enum route decide(const struct session *s, const struct request *r, const
         .outstanding = s->outstanding,
         .full = a->exclusive && full(l),
         .elsewhere = s->link != l,
-        .shares = s->service->config->share_links,
+        .shares = service_shares(s->service),
         .exclusive = a->exclusive,
         .serving = service_serving(s->service),
         .link_open = l != NULL,
@@ -187,7 +187,7 @@ static void stop_waiting(struct session *s)
 /* True if a client without credentials is to be served as its profile says; false: not known yet. */
 static bool is_vetted(struct session *s)
 {
-    if (s->vetted || !s->service->config->share_links) {
+    if (s->vetted || !service_shares(s->service)) {
         return true;
     }
     if (!s->set->profile.authenticated && !list_on(&s->set->node)) {
@@ -270,7 +270,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
     if (command_changes_profile(r->command)) {
         s->asked = asked_by(s, r);
     }
-    if (r->command->cls == COMMAND_WAIT && s->service->config->share_links && !s->multi) {
+    if (r->command->cls == COMMAND_WAIT && service_shares(s->service) && !s->multi) {
         /* Redis waits for the offset behind the last command of this connection, whatever that was
          * (server.c, processCommand): behind the session's writes on the shared one. */
         link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
@@ -292,7 +292,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
 /* False when the request has to stay where it is for now. */
 static bool take_request(struct session *s, const struct request *r)
 {
-    if (!is_vetted(s)) {
+    if (r->command->cls != COMMAND_AUTH && !is_vetted(s)) {
         return false;
     }
     for (;;) {
@@ -571,7 +571,7 @@ static void end_lease(struct session *s)
                 s->link->state == LINK_READY && s->outstanding == 0 && !s->multi && !s->watch &&
                 !s->pinned && s->uncarried == NULL && s->tentative == NULL && !s->streaming &&
                 s->large_left == 0;
-    if (over && s->service->config->share_links) {
+    if (over && service_shares(s->service)) {
         linkset_give_back(s);
     }
 }

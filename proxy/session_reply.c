@@ -17,6 +17,7 @@ static void take_profile(struct session *s, const struct profile *profile)
     if (s->link->kind == LINK_EXCLUSIVE) {
         struct linkset *before = s->link->set;
         s->link->set = linkset_use(set);
+        s->link->needs_auth = s->link->needs_auth && !profile->authenticated;
         linkset_drop(&before);
     }
 }

@@ -67,6 +67,12 @@ static const char printed[] = "[proxy]\n"
                               "stall-timeout = 250ms\n"
                               "# default\n"
                               "connect-timeout = 1s\n"
+                              "# default\n"
+                              "links = shared\n"
+                              "# default\n"
+                              "links-per-profile = 1\n"
+                              "# default\n"
+                              "client-output-limit = 512m\n"
                               "# from VEDETTE_RETAIN_MAX\n"
                               "retain-max = 65537\n";
 

@@ -38,6 +38,9 @@ static void test_defaults(void **state)
     assert_int_equal(v->hold_grace_ms, 50);
     assert_int_equal(v->stall_timeout_ms, 250);
     assert_int_equal(v->connect_timeout_ms, 1000);
+    assert_int_equal(v->links, LINKS_SHARED);
+    assert_int_equal(v->links_per_profile, 1);
+    assert_int_equal(v->client_output_limit, 512 * 1024 * 1024);
     assert_int_equal(v->retain_max, 1024 * 1024);
     free_loaded(&l);
 }
@@ -81,6 +84,12 @@ static const struct range_case ranges[] = {
     {"service.mymaster.hold-grace", {"0", "10s"}, {"10001ms"}, "0..10s"},
     {"service.mymaster.stall-timeout", {"10ms", "1m"}, {"9ms", "61s"}, "10ms..1m"},
     {"service.mymaster.connect-timeout", {"10ms", "1m"}, {"9ms", "61s"}, "10ms..1m"},
+    {"service.mymaster.links",
+     {"shared", "exclusive"},
+     {"Shared", "both", "yes"},
+     "shared or exclusive"},
+    {"service.mymaster.links-per-profile", {"1", "8"}, {"0", "9", "auto"}, "1..8"},
+    {"service.mymaster.client-output-limit", {"1m", "64g"}, {"1023k", "65g", "0"}, "1m..64g"},
     {"service.mymaster.retain-max",
      {"64k", "65536", "512m", "512M"},
      {"63k", "65535", "513m", "1g", "1mb", "1t"},

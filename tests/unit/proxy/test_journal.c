@@ -13,10 +13,12 @@ static const struct command get = {.name = "get", .cls = COMMAND_READ};
 static const char *const frames[] = {"first-request", "2", "the third one is the longest of all",
                                      "4th"};
 
+static const struct asker someone = {.slot = 3, .serial = 7};
+
 static void write_frames(struct journal *j, struct block_pool *pool)
 {
     for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
-        (void)journal_begin(j, &get, false);
+        journal_begin(j, &get, someone);
         /* In two pieces, as from a socket. */
         struct slice all = slice_str(frames[i]);
         journal_append(j, pool, NULL, slice_of(all.p, all.n / 2));
@@ -67,7 +69,7 @@ static void test_answers_drop_bytes(void **state)
     for (uint32_t i = 0; i < 1000; i++) {
         char text[16];
         (void)snprintf(text, sizeof text, "request-%u", i);
-        (void)journal_begin(&j, &get, false);
+        journal_begin(&j, &get, someone);
         journal_append(&j, &pool, NULL, slice_str(text));
         journal_end(&j);
         queued += strlen(text);
@@ -92,7 +94,8 @@ static void test_large_is_forgotten(void **state)
     (void)state;
     struct block_pool pool = {0};
     struct journal j = {0};
-    struct record *r = journal_begin(&j, &get, false);
+    journal_begin(&j, &get, someone);
+    const struct record *r = journal_at(&j, 0);
     journal_append(&j, &pool, NULL, slice_str("0123456789"));
     journal_sent(&j, 6);
     assert_int_equal(journal_state(&j, r), RECORD_PARTIAL);
@@ -110,7 +113,8 @@ static void test_large_is_forgotten(void **state)
     journal_answered(&j);
     assert_int_equal(j.bytes.len, 0);
     /* What follows is kept as usual. */
-    r = journal_begin(&j, &get, false);
+    journal_begin(&j, &get, someone);
+    r = journal_at(&j, 0);
     journal_append(&j, &pool, NULL, slice_str("next"));
     journal_end(&j);
     assert_true(journal_has(&j, r));
@@ -135,6 +139,45 @@ static void test_keep_first(void **state)
     block_pool_clear(&pool);
 }
 
+/* A link that several share is lost: what each of them had on it, with all that was known of it. */
+static void test_adopted(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    size_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
+        total += strlen(frames[i]);
+    }
+    for (unsigned which = 1; which < 1u << ARRAY_LEN(frames); which++) {
+        for (size_t sent = 0; sent <= total; sent++) {
+            struct journal all = {0}, some = {0};
+            write_frames(&all, &pool);
+            journal_sent(&all, sent);
+            for (uint32_t i = 0; i < all.count; i++) {
+                if ((which & 1u << i) != 0) {
+                    journal_adopt(&some, &pool, &all, journal_at(&all, i));
+                }
+            }
+            for (uint32_t i = 0, k = 0; i < all.count; i++) {
+                if ((which & 1u << i) == 0) {
+                    continue;
+                }
+                const struct record *from = journal_at(&all, i), *to = journal_at(&some, k++);
+                assert_int_equal(journal_state(&some, to), journal_state(&all, from));
+                assert_ptr_equal(to->command, from->command);
+                assert_int_equal(to->asker.serial, someone.serial);
+                char bytes[64];
+                assert_int_equal(journal_bytes(&some, to), strlen(frames[i]));
+                journal_copy(&some, to, bytes);
+                assert_memory_equal(bytes, frames[i], strlen(frames[i]));
+            }
+            journal_clear(&all);
+            journal_clear(&some);
+        }
+    }
+    block_pool_clear(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -142,6 +185,7 @@ int main(void)
         cmocka_unit_test(test_answers_drop_bytes),
         cmocka_unit_test(test_large_is_forgotten),
         cmocka_unit_test(test_keep_first),
+        cmocka_unit_test(test_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

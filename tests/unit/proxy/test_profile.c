@@ -8,13 +8,15 @@
 
 #include "proxy/profile.h"
 
-static bool apply(struct profile *p, const char *line)
+static struct buf name;
+
+static enum profile_form apply(struct profile *p, const char *line)
 {
     struct args args;
     assert_int_equal(args_parse(slice_str(line), &args), ARGS_OK);
-    bool known = profile_apply(p, command_lookup(&args), &args);
+    enum profile_form form = profile_apply(p, &name, command_lookup(&args), &args);
     args_free(&args);
-    return known;
+    return form;
 }
 
 static void assert_buf(const struct buf *b, const char *text)
@@ -28,29 +30,55 @@ static void test_apply(void **state)
     (void)state;
     struct profile p;
     profile_init(&p);
-    assert_true(apply(&p, "SELECT 7\r\n"));
+    assert_int_equal(apply(&p, "SELECT 7\r\n"), PROFILE_PLAIN);
     assert_int_equal(p.database, 7);
-    assert_false(apply(&p, "SELECT x\r\n"));
+    assert_int_equal(apply(&p, "SELECT x\r\n"), PROFILE_UNKNOWN);
     assert_int_equal(p.database, 7);
-    assert_true(apply(&p, "auth secret\r\n"));
+    assert_int_equal(apply(&p, "auth secret\r\n"), PROFILE_PLAIN);
     assert_true(p.authenticated);
     assert_buf(&p.user, "");
     assert_buf(&p.password, "secret");
-    assert_true(apply(&p, "AUTH bob pw\r\n"));
+    assert_int_equal(apply(&p, "AUTH bob pw\r\n"), PROFILE_PLAIN);
     assert_buf(&p.user, "bob");
-    assert_true(apply(&p, "HELLO\r\n"));
+    assert_int_equal(apply(&p, "HELLO\r\n"), PROFILE_PLAIN);
     assert_int_equal(p.resp, 2);
-    assert_true(apply(&p, "HELLO 3 SETNAME app AUTH eve pw2\r\n"));
+    assert_int_equal(apply(&p, "HELLO 3 SETNAME app AUTH eve pw2\r\n"), PROFILE_ODD);
     assert_int_equal(p.resp, 3);
     assert_buf(&p.user, "eve");
-    assert_buf(&p.name, "app");
-    assert_false(apply(&p, "HELLO 4\r\n"));
-    assert_false(apply(&p, "HELLO 2 AUTH x\r\n"));
-    assert_false(apply(&p, "HELLO 2 AUTH a b SETNAME c AUTH d e\r\n"));
+    assert_buf(&name, "app");
+    assert_int_equal(apply(&p, "HELLO 4\r\n"), PROFILE_UNKNOWN);
+    assert_int_equal(apply(&p, "HELLO 2 AUTH x\r\n"), PROFILE_UNKNOWN);
+    assert_int_equal(apply(&p, "HELLO 2 AUTH a b SETNAME c AUTH d e\r\n"), PROFILE_UNKNOWN);
+    assert_int_equal(apply(&p, "HELLO 3 AUTH a b AUTH eve pw2\r\n"), PROFILE_ODD);
+    assert_int_equal(apply(&p, "HELLO 3 AUTH eve pw2 SETNAME \"a b\"\r\n"), PROFILE_ODD);
+    assert_int_equal(apply(&p, "HELLO 3 AUTH eve pw2 SETNAME app\r\n"), PROFILE_PLAIN);
     assert_int_equal(p.resp, 3);
-    assert_true(apply(&p, "CLIENT SETNAME \"\"\r\n"));
-    assert_buf(&p.name, "");
+    assert_int_equal(apply(&p, "CLIENT SETNAME \"\"\r\n"), PROFILE_PLAIN);
+    assert_buf(&name, "");
     profile_clear(&p);
+    buf_release(&name);
+}
+
+static void test_same(void **state)
+{
+    (void)state;
+    static const char *const lines[] = {"SELECT 1\r\n", "AUTH pw\r\n", "AUTH default pw\r\n",
+                                        "AUTH bob pw\r\n", "AUTH bob pw2\r\n", "HELLO 3\r\n",
+                                        "HELLO 3 AUTH bob pw\r\n"};
+    for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
+        for (size_t k = 0; k < ARRAY_LEN(lines); k++) {
+            struct profile a, b;
+            profile_init(&a);
+            profile_init(&b);
+            assert_int_equal(apply(&a, lines[i]), PROFILE_PLAIN);
+            assert_int_equal(apply(&b, lines[k]), PROFILE_PLAIN);
+            assert_int_equal(profile_same(&a, &b), i == k);
+            assert_true(i != k || profile_hash(&a) == profile_hash(&b));
+            profile_clear(&a);
+            profile_clear(&b);
+        }
+    }
+    buf_release(&name);
 }
 
 static const struct config_service plain = {0};
@@ -59,7 +87,7 @@ static void assert_greets(const struct profile *p, const struct config_service *
                           enum greeting_step until, const char *want)
 {
     struct greeting g = {0};
-    greeting_begin(&g, p, service, until);
+    greeting_begin(&g, p, buf_slice(&name), service, until);
     assert_buf(&g.out, want);
     greeting_clear(&g);
 }
@@ -76,8 +104,8 @@ static void test_greeting_text(void **state)
     char password[] = "own";
     struct config_service service = {.password = password};
     assert_greets(&p, &service, GREET_STEPS, "*2\r\n$4\r\nAUTH\r\n$3\r\nown\r\n" ROLE);
-    assert_true(apply(&p, "HELLO 3 AUTH bob pw SETNAME me\r\n"));
-    assert_true(apply(&p, "SELECT 2\r\n"));
+    assert_int_equal(apply(&p, "HELLO 3 AUTH bob pw SETNAME me\r\n"), PROFILE_PLAIN);
+    assert_int_equal(apply(&p, "SELECT 2\r\n"), PROFILE_PLAIN);
     assert_greets(&p, &service, GREET_STEPS,
                   AUTH_BOB "*2\r\n$5\r\nHELLO\r\n$1\r\n3\r\n"
                            "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$2\r\nme\r\n"
@@ -85,6 +113,7 @@ static void test_greeting_text(void **state)
     assert_greets(&p, &plain, GREET_AUTH, ROLE);
     assert_greets(&p, &plain, GREET_HELLO, AUTH_BOB ROLE);
     profile_clear(&p);
+    buf_release(&name);
 }
 
 static enum greeting_result answer(const char *replies, const char *lines, size_t split,
@@ -96,11 +125,12 @@ static enum greeting_result answer(const char *replies, const char *lines, size_
         const char *end = strchr(lines, '\n') + 1;
         struct args args;
         assert_int_equal(args_parse(slice_of(lines, (size_t)(end - lines)), &args), ARGS_OK);
-        assert_true(profile_apply(&p, command_lookup(&args), &args));
+        assert_int_equal(profile_apply(&p, &name, command_lookup(&args), &args), PROFILE_PLAIN);
         args_free(&args);
         lines = end;
     }
-    greeting_begin(g, &p, &plain, GREET_STEPS);
+    greeting_begin(g, &p, buf_slice(&name), &plain, GREET_STEPS);
+    buf_release(&name);
     profile_clear(&p);
     struct slice all = slice_str(replies);
     enum greeting_result result = GREETING_MORE;
@@ -154,7 +184,7 @@ int main(void)
 {
     command_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_apply), cmocka_unit_test(test_same),
         cmocka_unit_test(test_greeting_text),
         cmocka_unit_test(test_answers_at_every_split),
     };

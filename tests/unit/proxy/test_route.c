@@ -16,6 +16,9 @@ static const struct command quit = {.name = "quit", .cls = COMMAND_QUIT};
 static const struct command reset = {.name = "reset", .cls = COMMAND_RESET};
 static const struct command multi = {.name = "multi", .cls = COMMAND_MULTI};
 static const struct command exec = {.name = "exec", .cls = COMMAND_EXEC};
+static const struct command setname = {.name = "client|setname", .cls = COMMAND_SETNAME};
+static const struct command getname = {.name = "client|getname", .cls = COMMAND_GETNAME};
+static const struct command wait_for = {.name = "wait", .cls = COMMAND_WAIT};
 static const struct command subscribe = {.name = "subscribe", .cls = COMMAND_RAW};
 
 /* An idle session with a ready link to a serving primary. */
@@ -85,6 +88,27 @@ static const struct {
     {"a refused database: SELECT mends it",
      {.command = &sel, .serving = true, .refused = GREET_SELECT},
      ROUTE_OPEN},
+    {"behind what is elsewhere nothing goes",
+     {.command = &get, READY, .outstanding = 1, .elsewhere = true},
+     ROUTE_DRAIN},
+    {"a name is ours where links are shared",
+     {.command = &setname, .args = 3, READY, .shares = true},
+     ROUTE_LOCAL},
+    {"and the link's where it has one",
+     {.command = &setname, .args = 3, READY, .shares = true, .exclusive = true},
+     ROUTE_LINK},
+    {"or where it is no name",
+     {.command = &setname, .args = 2, READY, .shares = true},
+     ROUTE_LINK},
+    {"so is to ask for it", {.command = &getname, .args = 2, READY, .shares = true}, ROUTE_LOCAL},
+    {"WAIT for writes that another primary had",
+     {.command = &wait_for, .args = 3, READY, .writes_lost = true},
+     ROUTE_LOCAL},
+    {"or for those of this one", {.command = &wait_for, .args = 3, READY}, ROUTE_LINK},
+    {"a password is wanted",
+     {.command = &get, READY, .shares = true, .needs_auth = true},
+     ROUTE_LOCAL},
+    {"AUTH gives it", {.command = &auth, READY, .shares = true, .needs_auth = true}, ROUTE_LINK},
     {"a bare link is of no use once mended", {.command = &get, READY, .bare = true}, ROUTE_OPEN},
 };
 
