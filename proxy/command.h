@@ -23,7 +23,7 @@ enum command_class {
     COMMAND_SETNAME, /* CLIENT SETNAME */
     COMMAND_GETNAME, /* CLIENT GETNAME */
     COMMAND_HTTP,    /* POST, Host: at these Redis closes without a word (networking.c) */
-    COMMAND_WAIT, /* WAIT, WAITAOF: about the writes of this connection */
+    COMMAND_WAIT,    /* WAIT, WAITAOF: about the writes of this connection */
     COMMAND_QUIT,
     COMMAND_RESET,
     /* Afterwards replies can't be paired one to one with requests: the SUBSCRIBE family, MONITOR,

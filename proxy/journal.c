@@ -37,8 +37,7 @@ void journal_begin(struct journal *j, const struct command *command, struct aske
         grow(j);
     }
     struct record *r = &j->ring[(j->first + j->count++) & (j->cap - 1)];
-    *r = (struct record){
-        .begin = j->queued, .end = UINT64_MAX, .command = command, .asker = asker};
+    *r = (struct record){.begin = j->queued, .end = UINT64_MAX, .command = command, .asker = asker};
 }
 
 void journal_append(struct journal *j, struct block_pool *pool, struct block *block,

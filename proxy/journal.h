@@ -1,6 +1,6 @@
 /* The journal of a link: the bytes of every request it took until that request is answered, whose
- * request it is, and three cursors, answered <= sent <= queued. When the link is lost it is the exact truth of what
- * was never sent, sent in part, and sent whole.
+ * request it is, and three cursors, answered <= sent <= queued. When the link is lost it is the
+ * exact truth of what was never sent, sent in part, and sent whole.
  *
  *      answered          sent                queued
  *         |  record  record | record  record    |

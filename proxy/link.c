@@ -308,8 +308,8 @@ static void greeting_refused(struct link *l)
 {
     struct linkset *set = l->set;
     const struct greeting *g = &l->greeting;
-    bool own = g->refused == GREET_ROLE ||
-               (g->refused == GREET_AUTH && !set->profile.authenticated);
+    bool own =
+        g->refused == GREET_ROLE || (g->refused == GREET_AUTH && !set->profile.authenticated);
     if (own) {
         log_limited(LOG_ERROR, "link-refused",
                     "service=%s what=%s error=%s action=\"requests wait; mend it there, or here\"",

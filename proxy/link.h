@@ -52,7 +52,7 @@ struct link {
     struct list_node node;    /* on its service's list of links */
     struct list_node touched; /* on the worker's list of links to flush, or of the dead */
     struct worker_service *service;
-    struct linkset *set; /* of the profile it was greeted with, counted */
+    struct linkset *set;     /* of the profile it was greeted with, counted */
     struct list_node in_set; /* on its set's list of warm links */
     enum link_kind kind;
     struct session *session; /* an exclusive one's; never NULL before CLOSED. NULL for the others */
@@ -69,10 +69,10 @@ struct link {
     bool frozen;    /* nothing more is sent: a refusal is being judged */
     bool stalled;   /* the oldest request waits for its first byte for too long */
     bool reading;
-    bool proven;     /* it has answered a request */
-    bool dirty;      /* a session has left in it what others must not meet */
-    bool named;      /* CLIENT SETNAME was said on it */
-    bool needs_auth; /* the server wants a password that the greeting did not have */
+    bool proven;              /* it has answered a request */
+    bool dirty;               /* a session has left in it what others must not meet */
+    bool named;               /* CLIENT SETNAME was said on it */
+    bool needs_auth;          /* the server wants a password that the greeting did not have */
     struct wheel_timer timer; /* greeting deadline, stall rule, or end of retirement */
     uint64_t progress_ms;     /* when the last byte was read, or the oldest request was sent */
 };

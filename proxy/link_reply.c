@@ -21,8 +21,8 @@ static bool must_keep_back(const struct link *l)
     if (l->scan.length > 0 || l->state != LINK_READY || !service_distrusts_answers(l->service)) {
         return false;
     }
-    return l->raw || (l->journal.count > 0 &&
-                      !command_repeatable(journal_at(&l->journal, 0)->command));
+    return l->raw ||
+           (l->journal.count > 0 && !command_repeatable(journal_at(&l->journal, 0)->command));
 }
 
 /* An answer that nobody asked for would shift all that follow. */
@@ -37,8 +37,8 @@ static bool unexpected(const struct link *l)
     }
     enum record_state state = journal_state(j, journal_at(j, 0));
     /* Only an error comes before the end of what it answers. */
-    bool early = l->kind == LINK_EXCLUSIVE && l->scan.type == '-' &&
-                 l->scan.length <= REPLY_BUFFER_MAX;
+    bool early =
+        l->kind == LINK_EXCLUSIVE && l->scan.type == '-' && l->scan.length <= REPLY_BUFFER_MAX;
     return state == RECORD_UNSENT || (state == RECORD_PARTIAL && !early);
 }
 
@@ -164,4 +164,3 @@ void link_resume(struct link *l)
         }
     }
 }
-

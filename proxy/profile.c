@@ -173,8 +173,8 @@ void greeting_begin(struct greeting *g, const struct profile *p, struct slice na
         add_step(g, GREET_HELLO, (struct slice[]){slice_str("HELLO"), slice_str("3")}, 2);
     }
     if (name.n > 0 && until > GREET_NAME) {
-        add_step(g, GREET_NAME,
-                 (struct slice[]){slice_str("CLIENT"), slice_str("SETNAME"), name}, 3);
+        add_step(g, GREET_NAME, (struct slice[]){slice_str("CLIENT"), slice_str("SETNAME"), name},
+                 3);
     }
     char number[24];
     if (p->database != 0 && until > GREET_SELECT) {

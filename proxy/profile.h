@@ -54,7 +54,7 @@ struct greeting {
     struct reply_scan scan;
     uint8_t steps[GREET_STEPS];
     uint8_t count, answered;
-    bool needs_auth; /* the server wants a password that it was not given */
+    bool needs_auth;            /* the server wants a password that it was not given */
     enum greeting_step refused; /* with GREETING_REFUSED; GREET_ROLE: the server turned us away */
     struct buf words;           /* its error text, without '-' and CR LF */
 };

@@ -15,8 +15,8 @@ static bool mends(enum greeting_step refused, enum command_class cls)
 static bool is_of_session(const struct route_input *in)
 {
     enum command_class cls = in->command->cls;
-    bool name = (cls == COMMAND_SETNAME && in->args == 3) ||
-                (cls == COMMAND_GETNAME && in->args == 2);
+    bool name =
+        (cls == COMMAND_SETNAME && in->args == 3) || (cls == COMMAND_GETNAME && in->args == 2);
     bool wait = cls == COMMAND_WAIT && in->writes_lost &&
                 in->args == (strcmp(in->command->name, "wait") == 0 ? 3u : 4u);
     return (name && in->shares && !in->exclusive) || (wait && !in->multi);

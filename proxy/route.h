@@ -20,19 +20,19 @@ struct route_input {
     const struct command *command;
     uint32_t args; /* how many it has with its name; 0: not known */
     uint32_t outstanding;
-    bool elsewhere;  /* these are on another link than the one it is meant for */
-    bool full;       /* ... and hold as many bytes as they may, on a link of its own */
-    bool shares;     /* the service shares links */
-    bool exclusive;  /* it is meant for a link of the session's own */
-    bool serving;    /* the service has a primary that may be sent to */
-    bool link_open;  /* that link is there, ready or on its way */
-    bool link_ready; /* ... and takes requests */
-    bool asking;     /* a command that changes the profile is unanswered */
-    bool judging;    /* a refusal is being judged */
-    bool scout;      /* one request at a time */
-    bool multi;      /* in a transaction */
-    bool multi_lost; /* in one whose link is gone */
-    bool watch_lost; /* a WATCH was on a link that is gone */
+    bool elsewhere;             /* these are on another link than the one it is meant for */
+    bool full;                  /* ... and hold as many bytes as they may, on a link of its own */
+    bool shares;                /* the service shares links */
+    bool exclusive;             /* it is meant for a link of the session's own */
+    bool serving;               /* the service has a primary that may be sent to */
+    bool link_open;             /* that link is there, ready or on its way */
+    bool link_ready;            /* ... and takes requests */
+    bool asking;                /* a command that changes the profile is unanswered */
+    bool judging;               /* a refusal is being judged */
+    bool scout;                 /* one request at a time */
+    bool multi;                 /* in a transaction */
+    bool multi_lost;            /* in one whose link is gone */
+    bool watch_lost;            /* a WATCH was on a link that is gone */
     bool writes_lost;           /* the session's last write was on another primary */
     bool needs_auth;            /* the server wants a password that the session has not given */
     enum greeting_step refused; /* part of the profile the primary refused; GREET_STEPS: none */

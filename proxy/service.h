@@ -26,14 +26,14 @@ struct worker_service {
     const struct topology_service *now; /* in the adopted topology */
     struct list links;
     struct list sets[LINKSET_BUCKETS]; /* by profile; see linkset.h */
-    struct list waiting; /* sessions in want of a link or a primary, in order */
+    struct list waiting;               /* sessions in want of a link or a primary, in order */
     struct list refused; /* sessions whose request was refused; a scout tries for them */
     struct session *scout;
     struct wheel_timer scout_timer;
     uint64_t retry_at_ms; /* no link is opened before: the last attempt failed */
     uint64_t retry_delay_ms;
     struct wheel_timer retry_timer;
-    struct wheel_timer idle_timer; /* looks for links without requests */
+    struct wheel_timer idle_timer;  /* looks for links without requests */
     uint64_t hinted_ms[HINT_KINDS]; /* when the main thread was last told */
     bool report_due;
     struct switch_report report;

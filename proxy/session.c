@@ -79,8 +79,8 @@ static void leave_link(struct session *s)
 
 bool session_busy(const struct session *s)
 {
-    return s->outstanding > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE ||
-           s->streaming || s->tentative != NULL;
+    return s->outstanding > 0 || s->parked.count > 0 || s->front == FRONT_WHOLE || s->streaming ||
+           s->tentative != NULL;
 }
 
 size_t session_held(const struct session *s)

@@ -55,7 +55,6 @@ struct asked {
 struct parked {
     struct list_node node;
     bool is_answer;
-    bool plain; /* a frame that every server reads alike */
     const struct command *command; /* of a frame */
     struct buf bytes;              /* the frame, or the ready answer */
 };
@@ -95,9 +94,9 @@ struct session {
     struct asked *asked; /* nothing is sent behind it; NULL: there is none */
     bool vetted; /* whether one without credentials is to be served was known when it came */
     bool pinned; /* it has said what only a link of its own may hear */
-    uint16_t large_left; /* replies that have to be small until it may share links again */
-    uint64_t wrote_in;   /* generation of its last write; 0: none */
-    bool multi, watch;   /* as of the last answer */
+    uint16_t large_left;         /* replies that have to be small until it may share links again */
+    uint64_t wrote_in;           /* generation of its last write; 0: none */
+    bool multi, watch;           /* as of the last answer */
     bool multi_lost, watch_lost; /* on a link that is gone */
     const char *uncarried;       /* state that would be lost with the link; NULL: none */
 

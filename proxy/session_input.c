@@ -36,283 +36,8 @@ static struct parked *first_parked(const struct session *s)
     return s->parked.count > 0 ? CONTAINER_OF(s->parked.first, struct parked, node) : NULL;
 }
 
-/* A request that begins the input. */
-struct request {
-    const struct command *command;
-    const struct args *args; /* NULL: not known yet */
-    struct slice frame;
-    struct block *block; /* where it lies, or NULL */
-    bool plain;          /* every server reads it alike */
-};
-
-/* The link that a request needs. */
-struct aim {
-    bool exclusive;
-    struct linkset *set; /* of a shared one */
-    struct link *link;   /* as far as it is there */
-};
-
-/* What it makes of the profile, if the server accepts it. */
-static struct asked *asked_by(const struct session *s, const struct request *r)
-{
-    struct asked *asked = xcalloc(1, sizeof *asked);
-    profile_copy(&asked->profile, &s->set->profile);
-    if (r->args != NULL) { /* else it is too large to be understood: PROFILE_UNKNOWN */
-        asked->form = profile_apply(&asked->profile, &asked->name, r->command, r->args);
-    }
-    return asked;
-}
-
-/* A command that changes the profile goes to a shared link of the profile that it asks for, to
- * which its success changes nothing. Without such a link the session's own tells. */
-static struct linkset *set_asked_for(const struct session *s, const struct request *r)
-{
-    struct asked *asked = asked_by(s, r);
-    struct linkset *set =
-        asked->form == PROFILE_PLAIN ? linkset_find(s->service, &asked->profile) : NULL;
-    profile_clear(&asked->profile);
-    buf_release(&asked->name);
-    free(asked);
-    struct link *l = set != NULL ? linkset_link(set, s->asker.slot) : NULL;
-    return l != NULL && linkset_takes(l) ? set : NULL;
-}
-
-/* It was greeted with all of its profile: what another link was refused does not touch it. */
-static bool is_whole(const struct link *l)
-{
-    return l != NULL && l->state == LINK_READY && l->bare_from == GREET_STEPS;
-}
-
-static struct aim aim_at(const struct session *s, const struct request *r)
-{
-    struct aim a = {.set = s->set};
-    a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED ||
-                  !r->plain || s->pinned || s->uncarried != NULL || s->multi || s->watch ||
-                  s->large_left > 0;
-    if (!a.exclusive && command_changes_profile(r->command)) {
-        a.set = set_asked_for(s, r);
-        a.exclusive = a.set == NULL;
-    }
-    if (!a.exclusive) {
-        a.link = linkset_link(a.set, s->asker.slot);
-        a.exclusive = a.set->refused != GREET_STEPS && !is_whole(a.link);
-    }
-    if (a.exclusive) {
-        a.link = s->link != NULL && s->link->kind == LINK_EXCLUSIVE ? s->link : NULL;
-    }
-    return a;
-}
-
-static bool full(const struct link *l)
-{
-    return l != NULL && l->journal.queued - l->journal.kept >= LINK_UNANSWERED_MAX;
-}
-
-static enum route decide(const struct session *s, const struct request *r, const struct aim *a)
-{
-    const struct link *l = a->link;
-    struct route_input in = {
-        .command = r->command,
-        .outstanding = s->outstanding,
-        .full = a->exclusive && full(l),
-        .elsewhere = s->link != l,
-        .shares = service_shares(s->service),
-        .exclusive = a->exclusive,
-        .serving = service_serving(s->service),
-        .link_open = l != NULL,
-        .link_ready = l != NULL && link_sendable(l) && !full(l) &&
-                      (r->command->cls != COMMAND_RAW || l->journal.count == 0),
-        .asking = s->asked != NULL,
-        .judging = s->tentative != NULL,
-        .scout = s->scout,
-        .multi = s->multi,
-        .multi_lost = s->multi_lost,
-        .watch_lost = s->watch_lost,
-        .writes_lost = s->wrote_in != 0 && s->wrote_in != s->service->now->generation,
-        .args = r->args != NULL ? r->args->count : 0,
-        .refused = is_whole(l) ? GREET_STEPS : s->set->refused,
-        .needs_auth = s->set->needs_auth,
-        .bare = l != NULL && l->bare_from != GREET_STEPS,
-    };
-    return route_decide(&in);
-}
-
-static void on_deadline(struct wheel_timer *timer)
-{
-    struct session *s = CONTAINER_OF(timer, struct session, deadline_timer);
-    if (s->deadline_ms == 0) {
-        return;
-    }
-    if (loop_now_ms(s->service->worker->loop) < s->deadline_ms) {
-        uint64_t left = s->deadline_ms - loop_now_ms(s->service->worker->loop);
-        loop_arm(s->service->worker->loop, timer, left, on_deadline);
-        return;
-    }
-    log_limited(LOG_WARNING, "hold-timeout", "service=%s waited-ms=%llu parked=%zu",
-                s->service->config->name, (unsigned long long)s->service->now->hold_timeout_ms,
-                s->parked.count);
-    input_expire(s);
-    session_pump(s);
-}
-
-void session_start_waiting(struct session *s)
-{
-    if (s->deadline_ms != 0) {
-        return;
-    }
-    struct loop *loop = s->service->worker->loop;
-    uint64_t now = loop_now_ms(loop);
-    s->waiting_since_ms = now;
-    /* What waited before and comes back unanswered keeps its deadline. */
-    s->deadline_ms =
-        s->last_deadline_ms != 0 ? s->last_deadline_ms : now + s->service->now->hold_timeout_ms;
-    s->service->report.waited++;
-    loop_arm(loop, &s->deadline_timer, s->deadline_ms > now ? s->deadline_ms - now : 0,
-             on_deadline);
-}
-
-static void stop_waiting(struct session *s)
-{
-    if (s->deadline_ms == 0) {
-        return;
-    }
-    struct switch_report *report = &s->service->report;
-    uint64_t waited = loop_now_ms(s->service->worker->loop) - s->waiting_since_ms;
-    report->longest_ms = waited > report->longest_ms ? waited : report->longest_ms;
-    s->last_deadline_ms = s->deadline_ms;
-    s->deadline_ms = 0;
-    list_remove(&s->waiting);
-}
-
-/* True if a client without credentials is to be served as its profile says; false: not known yet. */
-static bool is_vetted(struct session *s)
-{
-    if (s->vetted || !service_shares(s->service)) {
-        return true;
-    }
-    if (!s->set->profile.authenticated && !list_on(&s->set->node)) {
-        session_set_plain_profile(s); /* it came too late for that era */
-    }
-    s->vetted = linkset_check(s->set);
-    if (!s->vetted) {
-        session_start_waiting(s);
-        if (s->set->check != NULL) {
-            linkset_wait(s->set, s);
-        } else {
-            service_wait(s->service, s);
-        }
-    }
-    return s->vetted;
-}
-
-/* Its own link is given back when another takes its requests. */
-static void move_to(struct session *s, struct link *l)
-{
-    if (s->link != NULL && s->link != l) {
-        linkset_give_back(s);
-    }
-    s->link = l;
-}
-
-/* Opens the link where one may be opened now, else queues up for it. True: it is there already. */
-static bool want_link(struct session *s, const struct aim *a)
-{
-    if (list_on(&s->waiting)) {
-        return false;
-    }
-    move_to(s, NULL); /* a bare one is of no more use */
-    if (!a->exclusive && linkset_link(a->set, s->asker.slot) != NULL) {
-        return true; /* the very link it had */
-    }
-    if (a->exclusive && s->set->refused == GREET_STEPS) {
-        s->link = linkset_lease(s->set, s);
-    }
-    if (s->link != NULL) {
-        return true;
-    }
-    session_start_waiting(s);
-    if (!service_may_open(s->service)) {
-        service_wait(s->service, s);
-    } else if (a->exclusive) {
-        s->link = link_open(s->set, LINK_EXCLUSIVE, s, s->set->refused);
-    } else {
-        linkset_open(a->set, s->asker.slot);
-        linkset_wait(a->set, s);
-    }
-    return false;
-}
-
-/* It waits for a primary that may be sent to, or for its link to take more. */
-static void wait_for_primary(struct session *s, const struct aim *a)
-{
-    session_start_waiting(s);
-    if (!a->exclusive && a->link != NULL && service_serving(s->service)) {
-        linkset_wait(a->set, s);
-    } else if (!a->exclusive || s->link == NULL) {
-        service_wait(s->service, s);
-    }
-}
-
-/* From here on nobody looks at what passes. */
-static void become_raw(struct session *s, const struct command *command)
-{
-    CHECK(s->link->kind == LINK_EXCLUSIVE);
-    s->link->raw = true;
-    s->uncarried = command->name;
-}
-
-static void submit(struct session *s, const struct request *r, const struct aim *a)
-{
-    struct link *l = a->link;
-    CHECK(l != NULL);
-    stop_waiting(s);
-    move_to(s, l);
-    if (command_changes_profile(r->command)) {
-        s->asked = asked_by(s, r);
-    }
-    if (r->command->cls == COMMAND_WAIT && service_shares(s->service) && !s->multi) {
-        /* Redis waits for the offset behind the last command of this connection, whatever that was
-         * (server.c, processCommand): behind the session's writes on the shared one. */
-        link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
-                 slice_str("*1\r\n$4\r\nPING\r\n"));
-    }
-    if (r->command->cls == COMMAND_RAW) {
-        become_raw(s, r->command);
-    } else {
-        journal_begin(&l->journal, r->command, s->asker);
-        s->outstanding++;
-    }
-    journal_append(&l->journal, &s->service->worker->pool, r->block, r->frame);
-    if (!l->raw) {
-        journal_end(&l->journal);
-    }
-    link_touch(l);
-}
-
-/* False when the request has to stay where it is for now. */
-static bool take_request(struct session *s, const struct request *r)
-{
-    if (r->command->cls != COMMAND_AUTH && !is_vetted(s)) {
-        return false;
-    }
-    for (;;) {
-        struct aim a = aim_at(s, r);
-        switch (decide(s, r, &a)) {
-        case ROUTE_DRAIN: return false;
-        case ROUTE_OPEN:
-            if (want_link(s, &a)) {
-                continue;
-            }
-            return false;
-        case ROUTE_PARK: wait_for_primary(s, &a); return false;
-        case ROUTE_LOCAL: local_answer(s, r->command, r->args); return true;
-        case ROUTE_LINK: submit(s, r, &a); return true;
-        }
-        UNREACHABLE("route");
-    }
-}
-
-/* What every server reads alike, and answers once: nothing else may go on a link that others use. */
+/* What every server reads alike, and answers once: nothing else may go on a link that others use.
+ */
 static bool is_plain(const struct request_scan *scan, struct slice frame)
 {
     if (scan->is_inline) {
@@ -335,8 +60,9 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
                             .args = &args,
                             .frame = frame,
                             .block = block,
+                            .whole = true,
                             .plain = is_plain(&s->scan, frame)};
-        taken = take_request(s, &r);
+        taken = request_take(s, &r);
     } else if (result == ARGS_UNBALANCED) {
         s->front = FRONT_BAD;
         s->bad_quotes = true;
@@ -353,9 +79,12 @@ static bool take_parked_frame(struct session *s, const struct parked *item)
     size_t used;
     CHECK(request_scan_feed(&scan, frame, &used) == SCAN_DONE && used == frame.n);
     CHECK(args_parse(frame, &args) == ARGS_OK);
-    struct request r = {
-        .command = item->command, .args = &args, .frame = frame, .plain = is_plain(&scan, frame)};
-    bool taken = take_request(s, &r);
+    struct request r = {.command = item->command,
+                        .args = &args,
+                        .frame = frame,
+                        .whole = true,
+                        .plain = is_plain(&scan, frame)};
+    bool taken = request_take(s, &r);
     args_free(&args);
     return taken;
 }
@@ -403,39 +132,16 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
         s->scan.name_known
             ? command_lookup_name(slice_of(begun.p + s->scan.name_at, s->scan.name_len))
             : &command_unknown;
-    if (s->outstanding > 0 || !is_vetted(s)) {
+    struct request r = {.command = command, .frame = begun, .block = block};
+    if (s->outstanding > 0 || !request_take(s, &r)) {
         return false;
     }
-    struct request r = {.command = command, .frame = begun, .block = block};
-    struct aim a = aim_at(s, &r);
-    switch (decide(s, &r, &a)) {
-    case ROUTE_DRAIN: return false;
-    case ROUTE_OPEN:
-        if (!want_link(s, &a)) {
-            return false;
-        }
-        a = aim_at(s, &r);
-        break;
-    case ROUTE_PARK: wait_for_primary(s, &a); return false;
-    case ROUTE_LOCAL:
-        local_answer(s, command, NULL);
-        s->swallowing = true;
-        return true;
-    case ROUTE_LINK: break;
-    }
-    if (command->cls == COMMAND_RAW) {
-        become_raw(s, command);
+    if (s->uncarried != NULL && s->link != NULL && s->link->raw) {
         request_scan_reset(&s->scan);
     } else {
-        journal_begin(&s->link->journal, command, s->asker);
-        s->outstanding++;
-        s->streaming = true;
-        if (command_changes_profile(command)) {
-            s->asked = asked_by(s, &r);
-        }
+        s->streaming = s->link != NULL && s->outstanding > 0;
+        s->swallowing = !s->streaming;
     }
-    journal_append(&s->link->journal, &s->service->worker->pool, block, begun);
-    link_touch(s->link);
     return true;
 }
 
@@ -585,7 +291,7 @@ static void settle(struct session *s)
     bool waits = s->parked.count > 0 || s->front == FRONT_WHOLE ||
                  (!s->streaming && !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX);
     if (!waits) {
-        stop_waiting(s);
+        session_stop_waiting(s);
         if (s->outstanding == 0) {
             s->last_deadline_ms = 0;
         }

@@ -4,6 +4,21 @@
 
 #include "proxy/session.h"
 
+/* A request that begins the input. */
+struct request {
+    const struct command *command;
+    const struct args *args; /* NULL: it is too large for them to be known */
+    struct slice frame;      /* what there is of it */
+    struct block *block;     /* where that lies, or NULL */
+    bool whole;              /* else the rest follows, alone on its link */
+    bool plain;              /* every server reads it alike */
+};
+
+/* Sends r, or answers it here. False: it has to stay where it is for now, and the session is pumped
+ * when it may go on. */
+bool request_take(struct session *s, const struct request *r);
+/* Nothing of the session waits any more. */
+void session_stop_waiting(struct session *s);
 /* Takes what was just read, the raw buffer being empty; keeps what can't be taken yet. */
 void input_take(struct session *s, struct block *block, struct slice bytes);
 /* True while more input could not be used. */

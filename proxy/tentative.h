@@ -19,8 +19,8 @@ struct kept {
 };
 
 struct tentative {
-    bool safe;       /* all answered so far were refused, or are reads */
-    bool ask_role;   /* a script may forge such words: ROLE on this link decides */
+    bool safe;        /* all answered so far were refused, or are reads */
+    bool ask_role;    /* a script may forge such words: ROLE on this link decides */
     struct list kept; /* oldest first */
     size_t reply_bytes;
 };

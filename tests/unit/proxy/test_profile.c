@@ -62,9 +62,9 @@ static void test_apply(void **state)
 static void test_same(void **state)
 {
     (void)state;
-    static const char *const lines[] = {"SELECT 1\r\n", "AUTH pw\r\n", "AUTH default pw\r\n",
-                                        "AUTH bob pw\r\n", "AUTH bob pw2\r\n", "HELLO 3\r\n",
-                                        "HELLO 3 AUTH bob pw\r\n"};
+    static const char *const lines[] = {
+        "SELECT 1\r\n",     "AUTH pw\r\n", "AUTH default pw\r\n",    "AUTH bob pw\r\n",
+        "AUTH bob pw2\r\n", "HELLO 3\r\n", "HELLO 3 AUTH bob pw\r\n"};
     for (size_t i = 0; i < ARRAY_LEN(lines); i++) {
         for (size_t k = 0; k < ARRAY_LEN(lines); k++) {
             struct profile a, b;
@@ -184,7 +184,8 @@ int main(void)
 {
     command_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_apply), cmocka_unit_test(test_same),
+        cmocka_unit_test(test_apply),
+        cmocka_unit_test(test_same),
         cmocka_unit_test(test_greeting_text),
         cmocka_unit_test(test_answers_at_every_split),
     };

@@ -1,0 +1,276 @@
+/* Where a request goes: to a link that others share, to one of the session's own, to wait, or
+ * nowhere, being answered here. */
+#include "proxy/session_input.h"
+
+#include <stdlib.h>
+
+#include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/route.h"
+#include "proxy/worker.h"
+
+/* The link that a request needs. */
+struct aim {
+    bool exclusive;
+    struct linkset *set; /* of a shared one */
+    struct link *link;   /* as far as it is there */
+};
+
+/* What it makes of the profile, if the server accepts it. */
+static struct asked *asked_by(const struct session *s, const struct request *r)
+{
+    struct asked *asked = xcalloc(1, sizeof *asked);
+    profile_copy(&asked->profile, &s->set->profile);
+    if (r->args != NULL) { /* else it is too large to be understood: PROFILE_UNKNOWN */
+        asked->form = profile_apply(&asked->profile, &asked->name, r->command, r->args);
+    }
+    return asked;
+}
+
+/* A command that changes the profile goes to a shared link of the profile that it asks for, to
+ * which its success changes nothing. Without such a link the session's own tells. */
+static struct linkset *set_asked_for(const struct session *s, const struct request *r)
+{
+    struct asked *asked = asked_by(s, r);
+    struct linkset *set =
+        asked->form == PROFILE_PLAIN ? linkset_find(s->service, &asked->profile) : NULL;
+    profile_clear(&asked->profile);
+    buf_release(&asked->name);
+    free(asked);
+    struct link *l = set != NULL ? linkset_link(set, s->asker.slot) : NULL;
+    return l != NULL && linkset_takes(l) ? set : NULL;
+}
+
+/* It was greeted with all of its profile: what another link was refused does not touch it. */
+static bool is_whole(const struct link *l)
+{
+    return l != NULL && l->state == LINK_READY && l->bare_from == GREET_STEPS;
+}
+
+static struct aim aim_at(const struct session *s, const struct request *r)
+{
+    struct aim a = {.set = s->set};
+    a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || !r->plain ||
+                  s->pinned || s->uncarried != NULL || s->multi || s->watch || s->large_left > 0;
+    if (!a.exclusive && command_changes_profile(r->command)) {
+        a.set = set_asked_for(s, r);
+        a.exclusive = a.set == NULL;
+    }
+    if (!a.exclusive) {
+        a.link = linkset_link(a.set, s->asker.slot);
+        a.exclusive = a.set->refused != GREET_STEPS && !is_whole(a.link);
+    }
+    if (a.exclusive) {
+        a.link = s->link != NULL && s->link->kind == LINK_EXCLUSIVE ? s->link : NULL;
+    }
+    return a;
+}
+
+static bool full(const struct link *l)
+{
+    return l != NULL && l->journal.queued - l->journal.kept >= LINK_UNANSWERED_MAX;
+}
+
+static enum route decide(const struct session *s, const struct request *r, const struct aim *a)
+{
+    const struct link *l = a->link;
+    struct route_input in = {
+        .command = r->command,
+        .outstanding = s->outstanding,
+        .full = a->exclusive && full(l),
+        .elsewhere = s->link != l,
+        .shares = service_shares(s->service),
+        .exclusive = a->exclusive,
+        .serving = service_serving(s->service),
+        .link_open = l != NULL,
+        .link_ready = l != NULL && link_sendable(l) && !full(l) &&
+                      (r->command->cls != COMMAND_RAW || l->journal.count == 0),
+        .asking = s->asked != NULL,
+        .judging = s->tentative != NULL,
+        .scout = s->scout,
+        .multi = s->multi,
+        .multi_lost = s->multi_lost,
+        .watch_lost = s->watch_lost,
+        .writes_lost = s->wrote_in != 0 && s->wrote_in != s->service->now->generation,
+        .args = r->args != NULL ? r->args->count : 0,
+        .refused = is_whole(l) ? GREET_STEPS : s->set->refused,
+        .needs_auth = s->set->needs_auth,
+        .bare = l != NULL && l->bare_from != GREET_STEPS,
+    };
+    return route_decide(&in);
+}
+
+static void on_deadline(struct wheel_timer *timer)
+{
+    struct session *s = CONTAINER_OF(timer, struct session, deadline_timer);
+    if (s->deadline_ms == 0) {
+        return;
+    }
+    if (loop_now_ms(s->service->worker->loop) < s->deadline_ms) {
+        uint64_t left = s->deadline_ms - loop_now_ms(s->service->worker->loop);
+        loop_arm(s->service->worker->loop, timer, left, on_deadline);
+        return;
+    }
+    log_limited(LOG_WARNING, "hold-timeout", "service=%s waited-ms=%llu parked=%zu",
+                s->service->config->name, (unsigned long long)s->service->now->hold_timeout_ms,
+                s->parked.count);
+    input_expire(s);
+    session_pump(s);
+}
+
+void session_start_waiting(struct session *s)
+{
+    if (s->deadline_ms != 0) {
+        return;
+    }
+    struct loop *loop = s->service->worker->loop;
+    uint64_t now = loop_now_ms(loop);
+    s->waiting_since_ms = now;
+    /* What waited before and comes back unanswered keeps its deadline. */
+    s->deadline_ms =
+        s->last_deadline_ms != 0 ? s->last_deadline_ms : now + s->service->now->hold_timeout_ms;
+    s->service->report.waited++;
+    loop_arm(loop, &s->deadline_timer, s->deadline_ms > now ? s->deadline_ms - now : 0,
+             on_deadline);
+}
+
+void session_stop_waiting(struct session *s)
+{
+    if (s->deadline_ms == 0) {
+        return;
+    }
+    struct switch_report *report = &s->service->report;
+    uint64_t waited = loop_now_ms(s->service->worker->loop) - s->waiting_since_ms;
+    report->longest_ms = waited > report->longest_ms ? waited : report->longest_ms;
+    s->last_deadline_ms = s->deadline_ms;
+    s->deadline_ms = 0;
+    list_remove(&s->waiting);
+}
+
+/* True if a client without credentials is to be served as its profile says; false: not known yet.
+ */
+static bool is_vetted(struct session *s)
+{
+    if (s->vetted || !service_shares(s->service)) {
+        return true;
+    }
+    if (!s->set->profile.authenticated && !list_on(&s->set->node)) {
+        session_set_plain_profile(s); /* it came too late for that era */
+    }
+    s->vetted = linkset_check(s->set);
+    if (!s->vetted) {
+        session_start_waiting(s);
+        if (s->set->check != NULL) {
+            linkset_wait(s->set, s);
+        } else {
+            service_wait(s->service, s);
+        }
+    }
+    return s->vetted;
+}
+
+/* Its own link is given back when another takes its requests. */
+static void move_to(struct session *s, struct link *l)
+{
+    if (s->link != NULL && s->link != l) {
+        linkset_give_back(s);
+    }
+    s->link = l;
+}
+
+/* Opens the link where one may be opened now, else queues up for it. True: it is there already. */
+static bool want_link(struct session *s, const struct aim *a)
+{
+    if (list_on(&s->waiting)) {
+        return false;
+    }
+    move_to(s, NULL); /* a bare one is of no more use */
+    if (!a->exclusive && linkset_link(a->set, s->asker.slot) != NULL) {
+        return true; /* the very link it had */
+    }
+    if (a->exclusive && s->set->refused == GREET_STEPS) {
+        s->link = linkset_lease(s->set, s);
+    }
+    if (s->link != NULL) {
+        return true;
+    }
+    session_start_waiting(s);
+    if (!service_may_open(s->service)) {
+        service_wait(s->service, s);
+    } else if (a->exclusive) {
+        s->link = link_open(s->set, LINK_EXCLUSIVE, s, s->set->refused);
+    } else {
+        linkset_open(a->set, s->asker.slot);
+        linkset_wait(a->set, s);
+    }
+    return false;
+}
+
+/* It waits for a primary that may be sent to, or for its link to take more. */
+static void wait_for_primary(struct session *s, const struct aim *a)
+{
+    session_start_waiting(s);
+    if (!a->exclusive && a->link != NULL && service_serving(s->service)) {
+        linkset_wait(a->set, s);
+    } else if (!a->exclusive || s->link == NULL) {
+        service_wait(s->service, s);
+    }
+}
+
+/* From here on nobody looks at what passes. */
+static void become_raw(struct session *s, const struct command *command)
+{
+    CHECK(s->link->kind == LINK_EXCLUSIVE);
+    s->link->raw = true;
+    s->uncarried = command->name;
+}
+
+static void submit(struct session *s, const struct request *r, const struct aim *a)
+{
+    struct link *l = a->link;
+    CHECK(l != NULL);
+    session_stop_waiting(s);
+    move_to(s, l);
+    if (command_changes_profile(r->command)) {
+        s->asked = asked_by(s, r);
+    }
+    if (r->command->cls == COMMAND_WAIT && service_shares(s->service) && !s->multi) {
+        /* Redis waits for the offset behind the last command of this connection, whatever that was
+         * (server.c, processCommand): behind the session's writes on the shared one. */
+        link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
+                 slice_str("*1\r\n$4\r\nPING\r\n"));
+    }
+    if (r->command->cls == COMMAND_RAW) {
+        become_raw(s, r->command);
+    } else {
+        journal_begin(&l->journal, r->command, s->asker);
+        s->outstanding++;
+    }
+    journal_append(&l->journal, &s->service->worker->pool, r->block, r->frame);
+    if (!l->raw && r->whole) {
+        journal_end(&l->journal);
+    }
+    link_touch(l);
+}
+
+bool request_take(struct session *s, const struct request *r)
+{
+    if (r->command->cls != COMMAND_AUTH && !is_vetted(s)) {
+        return false;
+    }
+    for (;;) {
+        struct aim a = aim_at(s, r);
+        switch (decide(s, r, &a)) {
+        case ROUTE_DRAIN: return false;
+        case ROUTE_OPEN:
+            if (want_link(s, &a)) {
+                continue;
+            }
+            return false;
+        case ROUTE_PARK: wait_for_primary(s, &a); return false;
+        case ROUTE_LOCAL: local_answer(s, r->command, r->args); return true;
+        case ROUTE_LINK: submit(s, r, &a); return true;
+        }
+        UNREACHABLE("route");
+    }
+}
