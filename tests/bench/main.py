@@ -242,7 +242,7 @@ def measure(options, printer):
         printer.head()
         for scenario in work:
             found = bench.compare(scenario, chosen)
-            table.add_notes(found, rows, NOISY)
+            table.complete(found, rows, NOISY)
             printer.scenario(scenario.name, scenario.what, found)
             rows += found
         if with_idle:

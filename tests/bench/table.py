@@ -4,6 +4,7 @@ import statistics
 
 COLUMNS = (  # title, width, a row's value
     ("x direct", 8, lambda row: row.ratio),
+    ("by cpu", 6, lambda row: row.by_cpu),
     ("krps", 8, lambda row: row.median("rate", 1e-3)),
     ("+-%", 5, lambda row: row.spread()),
     ("proxy us", 9, lambda row: row.median("proxy")),
@@ -23,7 +24,7 @@ class Row:
         self.scenario, self.contender, self.rounds = scenario, contender, list(rounds)
         self.notes = [note] if note else []
         self.error, self.kib = error, kib
-        self.ratio = self.calls = None
+        self.ratio = self.by_cpu = self.calls = None
 
     def median(self, key, unit=1):
         """Of all rounds; None where it was not measured."""
@@ -43,9 +44,16 @@ def text(value):
     return f"{value:.{2 if value < 10 else 1 if value < 100 else 0}f}"
 
 
-def add_notes(rows, earlier, noisy):
-    """What a reader must know of these rows; `earlier` are those of scenarios before."""
+def complete(rows, earlier, noisy):
+    """What rows of a scenario say beside each other; `earlier` are those of scenarios before."""
     direct = next((row for row in rows if row.contender == "direct" and row.rounds), None)
+    for row in rows if direct else ():
+        if row.rounds:
+            row.by_cpu = direct.median("redis") / (row.median("redis") + (row.median("proxy") or 0))
+    _add_notes(rows, direct, earlier, noisy)
+
+
+def _add_notes(rows, direct, earlier, noisy):
     alone = {row.contender: row for row in earlier if row.scenario == "p1" and row.rounds}
     for row in rows:
         if not row.rounds:
