@@ -9,6 +9,7 @@ from support.case import around, check_load, judged, scenario
 from support.cluster import Cluster
 from support.fake_sentinel import FakeNode, FakeSentinel
 from support.load import Load
+from support.oracles import check_blackout
 from support.proxy import Proxy
 from support.wait import wait_until
 
@@ -38,6 +39,8 @@ def test_20_a_wrong_view_for_ever(epoch):
         load.wait_acks(300)
         load.stop()
         check_load(load, last, around(killed_at))
+        # Sentinel's own time, and two seconds in which the higher epoch might win the others.
+        check_blackout(load.records, 7)
 
 
 @judged
