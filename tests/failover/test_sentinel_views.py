@@ -9,6 +9,7 @@ from support.case import around, check_load, judged, scenario
 from support.cluster import Cluster
 from support.fake_sentinel import FakeNode, FakeSentinel
 from support.load import Load
+from support.netns import Network, why_no_network
 from support.oracles import check_blackout
 from support.proxy import Proxy
 from support.wait import wait_until
@@ -43,11 +44,46 @@ def test_20_a_wrong_view_for_ever(epoch):
         check_blackout(load.records, 7)
 
 
+@pytest.mark.skipif(why_no_network() is not None, reason=str(why_no_network()))
+@judged
+def test_20_a_sentinel_that_is_cut_off():
+    """Only the proxy reaches one Sentinel: that calls a primary down which is well, and names one
+    that is gone. When the network is back it learns better."""
+    with Network(3) as network:
+        here, main, island = network.places
+        with Cluster(1, places=[main] * 5 + [island],
+                     node_settings=[("protected-mode", "no")]) as cluster, \
+                Proxy(cluster.sentinel_addresses, host=here.host) as proxy:
+            lone = cluster.sentinels[2]
+            proxy.wait_serving()
+            with Load(proxy.address, 10, 4, rate=500) as load:
+                load.wait_acks(200)
+                network.cut(main, island)
+                wait_until(lambda: "s_down" in lone.fields()["flags"], 15, "its complaint")
+                old = cluster.primary
+                old.call("DEBUG", "SLEEP", "0.5")  # a suspicion; its word is no objection
+                wait_until(lambda: proxy.entries("suspect-end"), 5, "the end of the suspicion")
+                load.wait_acks(200)
+                killed_at = time.time()
+                old.kill()
+                new = cluster.wait_primary(old)
+                load.wait_acks(500)
+                assert lone.primary_port() == old.port
+                network.heal()
+                wait_until(lambda: lone.primary_port() == new.port, 40, "it to learn")
+                load.wait_acks(200)
+                load.stop()
+                check_load(load, new, around(killed_at))
+                check_blackout(load.records, 3.5)
+            assert len(proxy.entries("primary-changed")) == 2
+            assert proxy.entries("primary-changed")[1]["sentinels"] == "2/3"
+
+
 @judged
 def test_18_failover_during_a_resync():
     """The replicas of a new primary are busy copying a big dataset from it when it dies. The leader
-    of the first failover still waits for them; the higher epoch wins. What was written to the second
-    primary nobody else has yet, and Redis may lose it."""
+    of the first failover still waits for them; the higher epoch wins. What was written to the
+    second primary nobody else has yet, and Redis may lose it."""
     slow = [("rdb-key-save-delay 300",), ("repl-backlog-size 16kb",)]
     with scenario(intended=2, node_settings=slow) as (cluster, proxy), \
             Load(proxy.address, 10, 4, rate=300) as load:
@@ -148,7 +184,7 @@ def test_15_a_candidate_nobody_has_announced():
                 one.publish(event, f"slave {joined_words(orphan)} {where}")
             wait_until(lambda: orphan.requests("ROLE"), what="a look at the candidate")
             old.disconnect_all()
-            old.script.update({"ROLE": b"*5\r\n$5\r\nslave\r\n$1\r\n?\r\n:1\r\n$4\r\nnone\r\n:1\r\n"})
+            old.script["ROLE"] = b"*5\r\n$5\r\nslave\r\n$1\r\n?\r\n:1\r\n$4\r\nnone\r\n:1\r\n"
             with proxy.connect(5) as client:
                 assert client.call("SET", "k", "v").code == "LOADING"
             assert not orphan.requests("SET")
