@@ -178,6 +178,7 @@ static void on_stall_timer(struct wheel_timer *timer)
         return;
     }
     l->stalled = true;
+    transport_look_for_room(l->transport);
     log_debug("link-stalled", "service=%s outstanding=%u", l->service->config->name,
               l->journal.count);
     service_hint(l->service, l->generation, HINT_STALLED);

@@ -1,5 +1,7 @@
 #include "sentinel/backoff.h"
 
+#include <stdbool.h>
+
 #include "proxy/base/clock.h"
 #include "proxy/base/limits.h"
 
@@ -17,14 +19,16 @@ static uint64_t next_random(struct backoff *b)
 
 uint64_t backoff_next(struct backoff *b)
 {
-    b->delay_ms = b->delay_ms == 0 ? RECONNECT_MIN_MS : b->delay_ms * 2;
+    bool lasted = b->worked_ms != 0 && clock_ms() - b->worked_ms > RECONNECT_MAX_MS;
+    b->worked_ms = 0;
+    b->delay_ms = b->delay_ms == 0 || lasted ? RECONNECT_MIN_MS : b->delay_ms * 2;
     if (b->delay_ms > RECONNECT_MAX_MS) {
         b->delay_ms = RECONNECT_MAX_MS;
     }
     return b->delay_ms / 2 + next_random(b) % (b->delay_ms / 2 + 1);
 }
 
-void backoff_reset(struct backoff *b)
+void backoff_worked(struct backoff *b)
 {
-    b->delay_ms = 0;
+    b->worked_ms = clock_ms();
 }

@@ -8,12 +8,14 @@
 /* Zero-initialised: nothing has failed yet. */
 struct backoff {
     uint64_t delay_ms;
+    uint64_t worked_ms; /* when it began to work, 0: it has failed since */
     uint64_t random;
 };
 
-/* The next delay in milliseconds. */
+/* It failed: the next delay in milliseconds. */
 uint64_t backoff_next(struct backoff *b);
-/* It worked: the next delay is a short one. */
-void backoff_reset(struct backoff *b);
+/* It works: the next delay is a short one, if this lasts longer than the longest delay. What works
+ * for a moment each time is not tried in a circle. */
+void backoff_worked(struct backoff *b);
 
 #endif

@@ -167,7 +167,8 @@ enum answer { NO, YES, NOT_YET };
 static bool minority_is_heard(const struct hearing *h)
 {
     const struct judge *j = h->j;
-    uint64_t since = j->disputed.at.len > 0 ? j->disputed.since_ms : j->since_ms;
+    bool disputed = j->disputed.at.len > 0 && !judge_is_ours(j, &j->disputed.at);
+    uint64_t since = disputed ? j->disputed.since_ms : j->since_ms;
     return h->facts->now_ms - since <= JUDGE_RESET_MS;
 }
 
@@ -324,8 +325,9 @@ static void say_what_next(struct hearing *h)
     uint64_t now = h->facts->now_ms;
     bool hinted = j->hinted.len > 0 && now < j->hinted_ms + JUDGE_HINTED_MS;
     bool alert = j->alert_ms != 0 && now < j->alert_ms + JUDGE_ALERT_MS;
-    bool disputed = h->top.count > 0 && (j->generation == 0 || h->top.epoch >= j->epoch) &&
-                    !judge_is_ours(j, &h->top.by[0].at);
+    bool disputed =
+        h->top.count > 0 && (j->generation == 0 || h->top.epoch >= j->epoch) &&
+        (!judge_is_ours(j, &h->top.by[0].at) || h->top.count > 1 || judge_agreed_elsewhere(h));
     h->advice->fast = j->state != SERVICE_SERVING || alert || disputed || hinted;
     if (j->generation > 0) {
         uint64_t fresh_from = j->state == SERVICE_SUSPECT   ? j->since_ms
@@ -334,7 +336,7 @@ static void say_what_next(struct hearing *h)
         want(h, &j->primary, fresh_from);
         want_master_of(h, &j->primary);
     }
-    if (disputed && h->agreed.count > 0 && !judge_is_ours(j, &h->agreed.by[0].at)) {
+    if (disputed && judge_agreed_elsewhere(h)) {
         want(h, &h->agreed.by[0].at, 0);
     }
     for (size_t i = 0; disputed && i < h->top.count && i < DISPUTED_WANTS_MAX; i++) {
@@ -355,6 +357,14 @@ static void say_what_next(struct hearing *h)
     }
 }
 
+/* A higher epoch of a few for the node that a majority names disputes nothing, and must not become
+ * ours: it would be beyond what the others may ever count to. */
+static bool agree_on_node(const struct hearing *h)
+{
+    return h->agreed.count > 0 && (h->j->generation == 0 || h->agreed.epoch >= h->j->epoch) &&
+           sockaddr_eq(&h->agreed.by[0].at, &h->top.by[0].at);
+}
+
 void judge_decide(struct judge *j, const struct judge_facts *facts, struct judge_advice *advice)
 {
     memset(advice, 0, sizeof *advice);
@@ -366,6 +376,9 @@ void judge_decide(struct judge *j, const struct judge_facts *facts, struct judge
     vote_highest(&h.ballots, favourite, &h.top);
     vote_agreed(&h.ballots, favourite, need, &h.agreed);
     vote_older(&h.ballots, j->epoch, &h.older);
+    if (h.agreed.epoch < h.top.epoch && agree_on_node(&h)) {
+        h.top = h.agreed;
+    }
     h.majority = h.top.count > 0 && h.top.by[0].votes >= need;
     advice->from = j->state;
     advice->reachable = h.ballots.count;

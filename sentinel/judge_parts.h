@@ -58,6 +58,9 @@ bool judge_failover_shown(const struct hearing *h);
 /* True if v's flags are about our primary, as it is now. */
 bool judge_speaks_of_us(const struct judge *j, const struct judge_view *v);
 
+/* A majority names another node than ours, with an epoch that is not below ours. */
+bool judge_agreed_elsewhere(const struct hearing *h);
+
 /* Whether another primary, or another epoch, must be taken. True: done, advice says what. */
 bool judge_consider_switch(struct hearing *h);
 

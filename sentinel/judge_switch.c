@@ -87,6 +87,13 @@ static bool try_candidate(struct hearing *h, const struct candidate *c, int64_t 
     return true;
 }
 
+bool judge_agreed_elsewhere(const struct hearing *h)
+{
+    const struct judge *j = h->j;
+    return h->agreed.count > 0 && (j->generation == 0 || h->agreed.epoch >= j->epoch) &&
+           !judge_is_ours(j, &h->agreed.by[0].at);
+}
+
 /* Without a majority only a node's own word decides, and only against a primary that is gone. Where
  * that leads nowhere, the highest epoch that has a majority does: one Sentinel that has lost its
  * wits must not keep the others from being heard. */
@@ -104,12 +111,8 @@ static bool try_disputed(struct hearing *h)
             return true;
         }
     }
-    const struct candidate *agreed = &h->agreed.by[0];
-    if (h->agreed.count == 0 || (j->generation > 0 && h->agreed.epoch < j->epoch) ||
-        judge_is_ours(j, &agreed->at)) {
-        return false;
-    }
-    return try_candidate(h, agreed, h->agreed.epoch,
+    return judge_agreed_elsewhere(h) &&
+           try_candidate(h, &h->agreed.by[0], h->agreed.epoch,
                          "a majority of the Sentinels names it, the higher epoch has found none");
 }
 
@@ -121,9 +124,9 @@ static bool consider_highest(struct hearing *h)
         claim_clear(&j->disputed);
         return false;
     }
-    if (j->generation > 0 && sockaddr_eq(&first->at, &j->primary)) {
+    if (h->majority && j->generation > 0 && sockaddr_eq(&first->at, &j->primary)) {
         claim_clear(&j->disputed);
-        if (h->majority && (h->top.epoch > j->epoch || j->following)) {
+        if (h->top.epoch > j->epoch || j->following) {
             j->following = false;
             change_epoch(h, h->top.epoch, "a majority of the Sentinels names the same primary");
             return true;

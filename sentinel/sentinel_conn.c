@@ -261,7 +261,7 @@ static void prove(struct sentinel *s)
     }
     s->proven = true;
     memset(s->trouble, 0, sizeof s->trouble);
-    backoff_reset(&s->backoff);
+    backoff_worked(&s->backoff);
     log_notice("sentinel-up", "sentinel=%s id=%.40s", s->name, s->id);
 }
 

@@ -132,7 +132,7 @@ static void confirmed(struct sentinel_sub *sub)
 static void note_alive(struct sentinel_sub *sub)
 {
     sub->pinged = false;
-    backoff_reset(&sub->backoff);
+    backoff_worked(&sub->backoff);
 }
 
 static void on_opened(void *owner)

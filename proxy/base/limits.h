@@ -13,7 +13,7 @@
 
 /* Protocol bounds of Redis 7.0 (networking.c): inline and header lines, argument count, bulk. */
 #define INLINE_MAX         (64u << 10)
-#define REQUEST_ARGS_MAX   (1u << 20)
+#define REQUEST_ARGS_MAX   0x7fffffffu
 #define BULK_MAX           (512ll * 1024 * 1024)
 #define HEADER_LINE_MAX    (64u << 10)
 #define REPLY_ELEMENTS_MAX 0x7fffffffll
@@ -46,7 +46,7 @@
 #define RETIRING_MAX_MS     10000u /* a reply begun before a switch may end on its old link */
 #define FRAME_IDLE_MAX_MS   60000u /* a frame begun by a client without another byte */
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
-#define LEFT_BLOCKED_MS     100u   /* a blocking command, just sent, of a client that has gone */
+#define LEFT_BLOCKED_MS     100u   /* a blocking command just sent of a client that has gone */
 
 /* Links that the sessions of one profile may share in one worker, and idle ones kept for sessions
  * that need one alone: a transaction then costs no handshake. */

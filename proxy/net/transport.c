@@ -11,18 +11,23 @@
 #define TRANSPORT_MAGIC 0x7a490002u
 /* A unix socket with a full backlog refuses at once, where TCP would try again by itself. */
 #define UNIX_RETRY_MS 10u
+/* How often a server that takes nothing more is looked at: well within UPSTREAM_USER_TIMEOUT_MS. */
+#define FULL_CHECK_MS 500u
 
 struct transport {
     uint32_t magic;
     struct loop *loop;
     int fd; /* -1: the socket could not be made, `connected` will say so */
     uv_poll_t poll;
-    struct wheel_timer deadline; /* of connecting; or what reports an error known at once */
+    struct wheel_timer deadline; /* of connecting; or what reports an error known at once; then, of
+                                    looking at a server that takes nothing more */
     struct wheel_timer again;    /* the next try to connect */
     struct sockaddr_any *to;     /* whereto; NULL: it is under way */
     int connect_err;
     bool connecting, reading, want_write, hung_up, broken, closed;
-    int watched; /* UV_* events asked of libuv */
+    bool opened;  /* by us, not accepted */
+    bool patient; /* the server is alive and full, and has got more time */
+    int watched;  /* UV_* events asked of libuv */
     const struct transport_events *events;
     void *owner;
 };
@@ -69,7 +74,14 @@ static void on_deadline(struct wheel_timer *timer)
 {
     struct transport *t = CONTAINER_OF(timer, struct transport, deadline);
     CHECK_MAGIC(t, TRANSPORT_MAGIC);
-    report_connected(t, t->connect_err);
+    if (t->connecting) {
+        report_connected(t, t->connect_err);
+        return;
+    }
+    transport_look_for_room(t);
+    if (t->want_write) {
+        loop_arm(t->loop, &t->deadline, FULL_CHECK_MS, on_deadline);
+    }
 }
 
 static int socket_error(const struct transport *t)
@@ -189,7 +201,7 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
     bool full = err == -EAGAIN && to->ss.ss_family == AF_UNIX;
     err = full ? 0 : err;
     t->connect_err = err != 0 ? err : -ETIMEDOUT;
-    t->connecting = true;
+    t->connecting = t->opened = true;
     loop_arm(loop, &t->deadline, err != 0 ? 0 : timeout_ms, on_deadline);
     if (full) {
         try_again_later(t, to);
@@ -212,7 +224,11 @@ ssize_t transport_read(struct transport *t, char *to, size_t n)
     do {
         got = recv(t->fd, to, n, 0);
     } while (got < 0 && errno == EINTR);
-    return got < 0 ? -errno : got;
+    int err = errno;
+    if (got > 0 && t->patient) {
+        transport_look_for_room(t);
+    }
+    return got < 0 ? -err : got;
 }
 
 ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count)
@@ -235,8 +251,21 @@ ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count)
     if ((size_t)sent < total) {
         t->want_write = true;
         watch(t);
+        if (t->opened && !list_on(&t->deadline.node)) {
+            loop_arm(t->loop, &t->deadline, FULL_CHECK_MS, on_deadline);
+        }
     }
     return sent;
+}
+
+void transport_look_for_room(struct transport *t)
+{
+    CHECK(!t->closed && t->opened);
+    bool full = sock_peer_is_full(t->fd);
+    if (full != t->patient) {
+        t->patient = full;
+        sock_give_time(t->fd, full);
+    }
 }
 
 void transport_set_reading(struct transport *t, bool on)

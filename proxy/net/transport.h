@@ -50,6 +50,9 @@ ssize_t transport_read(struct transport *t, char *to, size_t n) NODISCARD;
 /* >= 0: bytes the kernel accepted, counted also in what an error later makes of them. Fewer than
  * asked for: writable will come. A negative errno: the connection is broken. Never -EAGAIN. */
 ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count) NODISCARD;
+/* For a server that owes an answer: where it acknowledges what it gets and has no room for more, it
+ * lives, and gets more time than TCP_USER_TIMEOUT gives. Short writes need no such call. */
+void transport_look_for_room(struct transport *t);
 /* Turns `readable` off and on; `hangup` is reported only while it is off. */
 void transport_set_reading(struct transport *t, bool on);
 /* Sends FIN behind what was written. */

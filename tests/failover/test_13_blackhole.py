@@ -128,6 +128,36 @@ def test_13_a_moment_without_network():
 
 
 @judged
+def test_13_alone_with_the_old_primary():
+    """On the wrong side of a divided network the old primary goes on; when the sides find each
+    other, the proxy is on the new one without an error, and nothing it says from then on is lost.
+    """
+    with far_apart(intended=1) as (network, cluster, proxy):
+        here, old = network.places[0], cluster.primary
+        inside = [here, old.place]
+        with Load(proxy.address, 20, 4, rate=1000) as load:
+            load.wait_acks(300)
+            for place in network.places[1:]:
+                if place not in inside:
+                    network.cut(here, place)
+                    network.cut(old.place, place)
+            new = cluster.wait_primary(old)
+            load.wait_acks(300)
+            network.heal()
+            healed_at = time.time()
+            changed = wait_until(lambda: len(proxy.entries("primary-changed")) > 1, 15,
+                                 "the new primary")
+            assert changed and time.time() - healed_at < 5
+            switched_at = time.time()
+            cluster.wait_settled()
+            load.wait_acks(500)
+            load.stop()
+            counts = check_load(load, new, lambda record: record.done_at < switched_at)
+            print(counts)
+            assert counts["lost"] > 0, "the network was not divided"
+
+
+@judged
 def test_13_a_sentinel_is_cut_off():
     """It is missed, once; a failover without it is as any other; it comes back."""
     with far_apart(intended=1) as (network, cluster, proxy), \

@@ -21,26 +21,41 @@ def check_exact(load, final, may_doubt=0):
     check_open(load.opened, load.connections)
 
 
+FOLLOWED = "the node that Sentinels name says it is its replica"
+
+
+def check_moved_by_hand(proxy, load, node, follow):
+    """Exact, and followed before the Sentinels noticed it, or not before."""
+    load.stop()
+    check_exact(load, int(node.call("GET", "c")))
+    reasons = [e["reason"] for e in proxy.entries("primary-changed")]
+    assert (FOLLOWED in reasons) == (follow == "yes"), reasons
+
+
+@pytest.mark.parametrize("follow", ["yes", "no"])
 @judged
-def test_09_raw_failover():
-    """FAILOVER TO a replica, without Sentinel: its new role is followed before Sentinel sees it."""
-    with scenario(intended=1) as (cluster, proxy), \
+def test_09_raw_failover(follow):
+    """FAILOVER TO a replica, without Sentinel: its new role is followed before Sentinel sees it, or
+    requests wait until it has elected somebody."""
+    with scenario(intended=1, settings={"follow-role": follow}) as (cluster, proxy), \
             Load(proxy.address, 20, 4, rate=1000, workload=counter) as load:
         load.wait_acks(300)
         old = cluster.primary
         target = cluster.replicas()[0]
         old.call("FAILOVER", "TO", "127.0.0.1", target.port, "TIMEOUT", 5000)
         wait_until(lambda: target.role() == "master", 10, "the handover")
+        new = target if follow == "yes" else cluster.wait_primary(old, 40)
         load.wait_acks(500)
-        load.stop()
-        check_exact(load, int(target.call("GET", "c")))
-        assert target.calls("incr") > 300
+        check_moved_by_hand(proxy, load, new, follow)
+        assert new.calls("incr") > 300
 
 
+@pytest.mark.parametrize("follow", ["yes", pytest.param("no", marks=pytest.mark.full)])
+@pytest.mark.parametrize("first", ["promoted", "demoted"])
 @judged
-def test_10_replicaof_by_hand():
-    """The replica is promoted first and the old primary demoted then, at once."""
-    with scenario(intended=1) as (cluster, proxy), \
+def test_10_replicaof_by_hand(first, follow):
+    """The replica is promoted and the old primary demoted, in both orders."""
+    with scenario(intended=1, settings={"follow-role": follow}) as (cluster, proxy), \
             Load(proxy.address, 20, 4, rate=500, workload=counter) as load:
         load.wait_acks(300)
         load.pause()
@@ -49,12 +64,14 @@ def test_10_replicaof_by_hand():
         with old.connect() as conn:
             conn.ok("PUBLISH", "x", "x")
             assert conn.ok("WAIT", 2, 5000) == 2
-        target.call("REPLICAOF", "NO", "ONE")
-        old.call("REPLICAOF", "127.0.0.1", target.port)
+        steps = [lambda: target.call("REPLICAOF", "NO", "ONE"),
+                 lambda: old.call("REPLICAOF", "127.0.0.1", target.port)]
+        for step in steps if first == "promoted" else reversed(steps):
+            step()
         load.resume()
+        new = target if follow == "yes" else cluster.wait_primary(old, 40)
         load.wait_acks(500)
-        load.stop()
-        check_exact(load, int(target.call("GET", "c")))
+        check_moved_by_hand(proxy, load, new, follow)
 
 
 @judged

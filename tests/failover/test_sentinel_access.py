@@ -115,7 +115,7 @@ def test_23_a_right_is_missing(guarded, right):
             lost = wait_until(lambda: proxy.entries("no-sentinel"), what="the loss")
             assert lost[0]["reason"] in ("none gives a usable answer",
                                          "no Sentinel can be reached")
-        polled(proxy, 2.5)
+        polled(proxy, 1.5)
         told = [e for e in proxy.entries() if e.event == event]
         assert len(told) == (1 if event else 0), told
         for entry in told:

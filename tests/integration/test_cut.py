@@ -2,6 +2,7 @@
 run once, cut ones never, and nothing of the client stays behind."""
 
 import contextlib
+import itertools
 import os
 import tempfile
 import time
@@ -122,33 +123,84 @@ def check(node, done, exactly):
                 assert set(ran) <= set(wanted) and set(ran.values()) <= {1}, cut.tag
 
 
-def test_while_there_is_no_primary():
-    """Whose client has gone, that never ran; who waits in silence is served when one is there."""
-    with one_node(False) as (node, sentinel, proxy):
+class NoPrimary:
+    """Nobody knows one; then there is one."""
+
+    primary_known = False
+
+    def __init__(self, node, sentinel, proxy):
+        self._node, self._sentinel = node, sentinel
+        self.connect = lambda: proxy.connect(30)
+
+    def begin(self):
+        """From here on requests wait."""
+
+    def end(self):
+        self._sentinel.primary = self._node.address
+
+
+class Hold:
+    """A failover is announced, when the clients have been served already; it comes to nothing."""
+
+    primary_known = True
+
+    def __init__(self, node, sentinel, proxy):
+        self._sentinel, self._proxy = sentinel, proxy
+        self._address = f"master mymaster {node.address[0]} {node.port}"
+        proxy.wait_serving()
+
+    def connect(self):
+        client = self._proxy.connect(30)
+        client.ok("PING")
+        return client
+
+    def begin(self):
+        self._sentinel.flags = "master,failover_in_progress"
+        self._sentinel.publish("+try-failover", self._address)
+        wait_until(lambda: self._proxy.entries("hold-begin"), 5, "the hold")
+
+    def end(self):
+        self._sentinel.flags = "master"
+        self._sentinel.publish("-failover-abort-not-elected", self._address)
+
+
+@pytest.mark.tsan
+@pytest.mark.parametrize("state", [NoPrimary, Hold])
+def test_while_requests_wait(state):
+    """Whose client has gone, that never ran; who waits in silence is served in the end."""
+    with one_node(state.primary_known) as (node, sentinel, proxy):
         wait_until(lambda: sentinel.subscribers() > 0, 10, "a subscription")
-        idle = proxy.fds()
-        gone, stay = [], []
-        for number, k in enumerate(cuts()):
-            mode = ("fin", "rst", "silence")[number % 3]
-            cut, client = Cut(k, mode), proxy.connect(30)
-            client.send(cut.data[:200_000])
+        stage = state(node, sentinel, proxy)
+        cutting = [(Cut(k, mode), mode) for k, mode in
+                   zip(cuts(), itertools.cycle(("fin", "rst", "silence")))]
+        clients = [stage.connect() for _ in cutting]
+        wait_until(lambda: stays_for(proxy.fds), 10, "all to be connected")
+        each = 2 if state.primary_known else 1  # its connection to the server
+        held, left = proxy.fds(), 0
+        stage.begin()
+        for (cut, mode), client in zip(cutting, clients):
+            client.send(cut.data)
             if mode == "fin":
                 client.half_close()
             if mode == "rst":
                 client.reset()
-            (stay if mode == "silence" else gone).append((cut, client))
-        wait_until(lambda: proxy.fds() <= idle + len(stay), 20, "those that left to be forgotten")
-        for _, client in gone:
-            client.close()
-        sentinel.primary = node.address
-        for cut, client in stay:
-            for _ in range(cut.replies):
+            left += mode != "silence"
+        wait_until(lambda: proxy.fds() <= held - left * each, 20, "those that left to be forgotten")
+        stage.end()
+        for (cut, mode), client in zip(cutting, clients):
+            for _ in range(cut.replies if mode == "silence" else 0):
                 assert client.read_frame()[:1] != b"-"
             client.close()
-        check(node, [cut for cut, _ in stay], exactly=True)
+        check(node, [cut for cut, mode in cutting if mode == "silence"], exactly=True)
         with node.connect(20) as conn:
-            for cut, _ in gone:
+            for cut in (cut for cut, mode in cutting if mode != "silence"):
                 assert cut.ran(conn) == {}, cut.tag
+
+
+def stays_for(value, seconds=0.1):
+    before = value()
+    time.sleep(seconds)
+    return value() == before
 
 
 BLOCKING = {

@@ -69,6 +69,13 @@ class Others:
         self._conn.close()
 
 
+def check_undisturbed(alone, beside):
+    """What had to wait for a slow client would wait for seconds. Less than that a busy machine may
+    do to one request in a hundred, but not to half of them."""
+    assert beside[0] < 3 * alone[0] + 5
+    assert beside[1] < 3 * alone[1] + 250
+
+
 class Slow:
     """Moves a megabyte a second, reading or sending, in a thread, until it is closed."""
 
@@ -118,7 +125,7 @@ def test_30_slow_ones_disturb_nobody(service):
         grown = process.rss_peak() - before
     print(f"p50, p99, longest alone: {alone} ms, beside slow ones: {beside} ms; "
           f"memory {grown / MIB:.1f} MiB")
-    assert beside[1] < 3 * alone[1] + 25  # one that waits for a slow one waits for seconds
+    check_undisturbed(alone, beside)
     assert grown < bound(32)
 
 
@@ -137,7 +144,7 @@ def test_31_readers_that_stop(service):
         grown = process.rss_peak() - before
         print(f"p50, p99, longest alone: {alone} ms, beside: {beside} ms; "
               f"{grown / count / MIB:.2f} MiB each")
-        assert beside[1] < 3 * alone[1] + 25  # one that waits for a slow one waits for seconds
+        check_undisturbed(alone, beside)
         assert grown < bound(count * 2)
         for _ in range(30):
             assert len(stalled[0].read()) == 400_000

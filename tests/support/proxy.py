@@ -36,9 +36,9 @@ def environment():
 
 
 def is_sanitized():
-    """Whether the binary carries AddressSanitizer, which spends memory of its own."""
+    """Whether the binary carries a sanitizer that spends memory of its own."""
     with open(executable(), "rb") as binary:
-        return b"__asan_init" in binary.read()
+        return re.search(rb"__[at]san_init", binary.read()) is not None
 
 
 def run(*arguments, env=None, timeout=20):

@@ -95,6 +95,60 @@ static void a_start_beside_a_liar(void **state)
     assert_primary(&w, 'A', 1);
 }
 
+/* The liar's epoch is not taken over, or no real one would ever reach it. */
+static void a_higher_epoch_for_the_same_node_disputes_nothing(void **state)
+{
+    (void)state;
+    struct world w;
+    world_init(&w, &usual);
+    all_say(&w, 'A', 5);
+    (void)says(&w, "s3", 'A', 99);
+    (void)node_is(&w, 'A', NODE_MASTER);
+    assert_int_equal(decide(&w), JUDGE_SWITCHED);
+    assert_primary(&w, 'A', 1);
+    assert_int_equal(w.judge.epoch, 5);
+    assert_int_equal(w.advice.votes, 2);
+    pass(&w, 5000);
+    assert_int_equal(decide(&w), JUDGE_SAME);
+    assert_false(w.advice.fast);
+
+    (void)says(&w, "s1", 'B', 6);
+    (void)says(&w, "s2", 'B', 6);
+    (void)node_is(&w, 'A', NODE_UNREACHABLE);
+    (void)node_is(&w, 'B', NODE_MASTER);
+    (void)decide(&w);
+    pass(&w, JUDGE_NO_MAJORITY_MS);
+    assert_int_equal(decide(&w), JUDGE_SWITCHED);
+    assert_primary(&w, 'B', 2);
+
+    /* Nor does a majority that has missed our epoch make an older one of ours. */
+    all_say(&w, 'B', 4);
+    (void)says(&w, "s3", 'B', 7);
+    pass(&w, 100);
+    assert_int_equal(decide(&w), JUDGE_SAME);
+    assert_int_equal(w.judge.epoch, 6);
+}
+
+/* The same epoch for two nodes, one vote each, and the primary is the one that is gone. */
+static void a_tie_is_no_reason_to_stay_with_the_dead(void **state)
+{
+    (void)state;
+    struct world w;
+    serving(&w, &usual);
+    gone(&w, "s3");
+    (void)says(&w, "s2", 'B', 5);
+    (void)node_is(&w, 'B', NODE_MASTER);
+    for (int i = 0; i < 50; i++) {
+        pass(&w, 100);
+        (void)decide(&w);
+    }
+    assert_primary(&w, 'A', 1);
+    assert_non_null(wanted(&w, 'B'));
+    (void)node_is(&w, 'A', NODE_UNREACHABLE);
+    assert_int_equal(decide(&w), JUDGE_SWITCHED);
+    assert_primary(&w, 'B', 2);
+}
+
 /* More false names with one epoch than anybody would want to probe. */
 static void many_names_do_not_crowd_out_the_majority(void **state)
 {
@@ -200,6 +254,8 @@ int main(void)
         cmocka_unit_test(what_the_others_name_must_say_master),
         cmocka_unit_test(the_others_never_drag_back),
         cmocka_unit_test(a_start_beside_a_liar),
+        cmocka_unit_test(a_higher_epoch_for_the_same_node_disputes_nothing),
+        cmocka_unit_test(a_tie_is_no_reason_to_stay_with_the_dead),
         cmocka_unit_test(many_names_do_not_crowd_out_the_majority),
         cmocka_unit_test(an_old_dispute_does_not_keep_up_a_suspicion),
         cmocka_unit_test(a_minority_is_heard_for_ten_seconds),

@@ -1,0 +1,42 @@
+"""What clients do. `load`: options of bench_load."""
+
+from .contenders import EVERYTHING, MESSAGES, SELECT, TRANSACTIONS
+
+ROOM = 64 << 20  # for all values together
+
+
+class Scenario:
+    """quick: a part of --quick too. needs: what a contender must be able to do."""
+
+    def __init__(self, name, what, quick=False, needs=(), databases=1, **load):
+        self.name, self.what, self.quick = name, what, quick
+        self.needs, self.databases = frozenset(needs), databases
+        assert self.needs <= EVERYTHING
+        self.size = load.setdefault("size", 64)
+        self.keys = load.setdefault("keys", max(16, min(1000, ROOM // self.size)))
+        self.load = load
+
+
+SCENARIOS = (
+    Scenario("p1", "50 clients, depth 1, GET of 64 bytes, as in all others unless said", True),
+    Scenario("p16", "depth 16", True, depth=16),
+    Scenario("p100", "depth 100", depth=100),
+    Scenario("c1", "1 client", True, connections=1),
+    Scenario("c500", "500 clients", True, connections=500),
+    Scenario("c5000", "5,000 clients", connections=5000),
+    Scenario("v1k", "values of 1 KiB", size=1024),
+    Scenario("v16k", "values of 16 KiB", True, size=16384),
+    Scenario("v1m", "values of 1 MiB", size=1 << 20),
+    Scenario("mix90", "nine GETs for a SET", True, mix="mix90"),
+    Scenario("many", "MSET and MGET of 10 keys", mix="many"),
+    Scenario("tx", "one request in ten is MULTI, SET, GET, EXEC; each reply counts", True,
+             needs=[TRANSACTIONS], mix="tx"),
+    Scenario("select", "SELECT 0 or 1 before each GET; each reply counts", needs=[SELECT],
+             databases=2, mix="select"),
+    Scenario("publish", "100 subscribers, one publisher; each message counts",
+             needs=[MESSAGES], mix="publish", connections=1, readers=100),
+    Scenario("beside", "50 clients as in p1, beside one that sends 10,000 GETs at once",
+             beside=10000),
+)
+IDLE = "idle"
+IDLE_WHAT = "memory of a client that did one GET and is quiet"
