@@ -15,10 +15,11 @@ struct row {
     struct command command;
     uint8_t name_len;
     uint8_t kind;
+    bool needs_args; /* see command_lookup_plain */
 };
 
 #define ROW(name, cls, link, may_block, forgeable, kind)                                           \
-    {{name, COMMAND_##cls, link, may_block, forgeable}, sizeof(name) - 1, kind},
+    {{name, COMMAND_##cls, link, may_block, forgeable}, sizeof(name) - 1, kind, false},
 #define C(name, cls)         ROW(name, cls, COMMAND_SHARED, false, false, KIND_PLAIN)
 #define LEASES(name, cls)    ROW(name, cls, COMMAND_LEASED, false, false, KIND_PLAIN)
 #define PINS(name, cls)      ROW(name, cls, COMMAND_PINNED, false, false, KIND_PLAIN)
@@ -27,7 +28,8 @@ struct row {
 #define STREAM(name, cls)    ROW(name, cls, COMMAND_SHARED, false, false, KIND_STREAM)
 #define CONTAINER(name, cls) ROW(name, cls, COMMAND_SHARED, false, false, KIND_CONTAINER)
 
-static const struct row rows[] = {
+static struct row rows[] = {
+    /* constant after command_init */
 #include "proxy/command_table.def"
 };
 
@@ -111,6 +113,9 @@ void command_init(void)
     }
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         CHECK(rows[i].name_len <= COMMAND_NAME_MAX);
+        enum command_class cls = rows[i].command.cls;
+        rows[i].needs_args = command_changes_profile(&rows[i].command) || cls == COMMAND_WAIT ||
+                             cls == COMMAND_RESET;
         uint32_t at =
             slot_of(hash_more(2166136261u, slice_of(rows[i].command.name, rows[i].name_len)));
         while (slots[at] != 0) {
@@ -169,6 +174,15 @@ const struct command *command_lookup(const struct args *args)
         return &command_unknown; /* the server's to refuse */
     }
     return row != NULL ? &row->command : &command_unknown;
+}
+
+const struct command *command_lookup_plain(struct slice name)
+{
+    const struct row *row = find(name, NULL);
+    if (row == NULL) {
+        return &command_unknown;
+    }
+    return row->kind == KIND_PLAIN && !row->needs_args ? &row->command : NULL;
 }
 
 const struct command *command_lookup_name(struct slice name)

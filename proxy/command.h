@@ -61,6 +61,10 @@ void command_init(void);
  * the arguments kept, they are taken to block. */
 const struct command *command_lookup(const struct args *args) NODISCARD;
 
+/* As command_lookup for a request of which only the name has been looked at; NULL where the other
+ * arguments matter, to what the command is or to what it does to the session. */
+const struct command *command_lookup_plain(struct slice name) NODISCARD;
+
 /* As command_lookup where only the first argument is known yet. A container whose sub-commands
  * differ is command_unknown; XREAD and XREADGROUP may block. */
 const struct command *command_lookup_name(struct slice name) NODISCARD;

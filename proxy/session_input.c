@@ -52,16 +52,20 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
     if (s->scan.empty) {
         return true;
     }
+    struct request r = {
+        .frame = frame, .block = block, .whole = true, .plain = is_plain(&s->scan, frame)};
+    if (s->scan.name_known) {
+        r.command = command_lookup_plain(slice_of(frame.p + s->scan.name_at, s->scan.name_len));
+    }
+    if (r.command != NULL) {
+        return request_take(s, &r);
+    }
     struct args args;
     enum args_result result = args_parse(frame, &args);
     bool taken = result == ARGS_EMPTY;
     if (result == ARGS_OK) {
-        struct request r = {.command = command_lookup(&args),
-                            .args = &args,
-                            .frame = frame,
-                            .block = block,
-                            .whole = true,
-                            .plain = is_plain(&s->scan, frame)};
+        r.command = command_lookup(&args);
+        r.args = &args;
         taken = request_take(s, &r);
     } else if (result == ARGS_UNBALANCED) {
         s->front = FRONT_BAD;

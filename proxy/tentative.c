@@ -102,7 +102,7 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
 
 bool tentative_keeps(struct session *s, const struct record *r, struct slice reply)
 {
-    return s->tentative != NULL || begin(s, r, reply);
+    return s->tentative != NULL || (reply.p[0] == '-' && begin(s, r, reply));
 }
 
 static bool answer_is_safe(struct session *s, const struct record *r, struct slice reply)
