@@ -89,6 +89,12 @@ static bool force_unblocked(const struct record *r, struct slice reply)
            slice_starts_with(reply, "-UNBLOCKED force unblock");
 }
 
+/* What we took for a request, the server does not: its limits before AUTH are lower. */
+static bool breaks_protocol(const struct record *r, struct slice reply)
+{
+    return !r->command->forgeable && slice_starts_with(reply, "-ERR Protocol error: ");
+}
+
 static void deliver(struct session *s, struct block *block, struct slice reply, char type)
 {
     const struct record *r = journal_at(&s->link->journal, 0);
@@ -96,8 +102,8 @@ static void deliver(struct session *s, struct block *block, struct slice reply, 
         journal_answered(&s->link->journal);
         return;
     }
-    if (journal_state(&s->link->journal, r) != RECORD_SENT) {
-        /* An answer to a frame that has not ended: the server will take no more of it. */
+    if (journal_state(&s->link->journal, r) != RECORD_SENT || breaks_protocol(r, reply)) {
+        /* The server takes no more of this frame, and nothing that follows. */
         session_give(s, block, reply);
         session_finish(s, SESSION_END_PROTOCOL);
         return;
