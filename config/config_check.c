@@ -338,6 +338,32 @@ static void check_protected_mode(const struct check *c)
     }
 }
 
+/* A single request that may be kept has to fit into what all buffers may hold. */
+static void check_buffers(const struct check *c)
+{
+    const struct config_key *all = config_key_find(SECTION_PROXY, slice_str("buffer-memory"));
+    const struct config_key *one = config_key_find(SECTION_SERVICE, slice_str("retain-max"));
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        const struct config_service *s = &c->config->services[i];
+        if (s->retain_max <= c->config->proxy.buffer_memory ||
+            refused(c, DRAFT_PROXY, "buffer-memory") ||
+            refused(c, service_section(c, i), "retain-max")) {
+            continue;
+        }
+        struct buf most = {0}, kept = {0};
+        config_value_format(all, &c->config->proxy, &most);
+        config_value_format(one, s, &kept);
+        config_report_add(c->report, CONFIG_WARNING,
+                          "%s: retain-max = %.*s of [service %s] is more than all requests may "
+                          "take, buffer-memory = %.*s in [proxy]: who sends one as large is "
+                          "closed; lower the one or raise the other",
+                          where(c, service_section(c, i), "retain-max"), (int)buf_len(&kept),
+                          buf_head(&kept), s->name, (int)buf_len(&most), buf_head(&most));
+        buf_release(&most);
+        buf_release(&kept);
+    }
+}
+
 /* Descriptors that are not for clients: what FDS_RESERVED has no room for is each group of
  * Sentinels beyond the first, and each listener of a service beyond its first. */
 static uint32_t reserved_fds(const struct check *c)
@@ -398,5 +424,6 @@ void config_check(struct config *config, const struct config_input *in, struct d
     }
     check_listeners(&c);
     check_protected_mode(&c);
+    check_buffers(&c);
     check_descriptors(&c, in->fd_limit);
 }

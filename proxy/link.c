@@ -155,14 +155,24 @@ static uint64_t send_limit(const struct link *l)
     return j->sent;
 }
 
-/* The oldest request was sent whole and may be expected to be answered soon. */
-static bool answer_is_due(const struct link *l)
+/* The oldest request was sent whole. */
+static bool waits_for_answer(const struct link *l)
 {
     if (l->raw || l->journal.count == 0 || l->state != LINK_READY || l->frozen || !l->reading) {
         return false;
     }
-    const struct record *r = journal_at(&l->journal, 0);
-    return !r->command->may_block && journal_state(&l->journal, r) == RECORD_SENT;
+    return journal_state(&l->journal, journal_at(&l->journal, 0)) == RECORD_SENT;
+}
+
+/* ... and may be expected to be answered soon. */
+static bool answer_is_due(const struct link *l)
+{
+    return waits_for_answer(l) && !journal_at(&l->journal, 0)->command->may_block;
+}
+
+uint64_t link_silent_ms(const struct link *l)
+{
+    return waits_for_answer(l) ? now_ms(l) - l->progress_ms : 0;
 }
 
 static void on_stall_timer(struct wheel_timer *timer)
@@ -172,7 +182,7 @@ static void on_stall_timer(struct wheel_timer *timer)
         return;
     }
     uint64_t limit = l->service->config->stall_timeout_ms;
-    uint64_t silent = now_ms(l) - l->progress_ms;
+    uint64_t silent = link_silent_ms(l);
     if (silent < limit) {
         loop_arm(l->service->worker->loop, &l->timer, limit - silent, on_stall_timer);
         return;
@@ -184,15 +194,12 @@ static void on_stall_timer(struct wheel_timer *timer)
     service_hint(l->service, l->generation, HINT_STALLED);
 }
 
-static void watch_for_stall(struct link *l, bool was_due)
+static void watch_for_stall(struct link *l, bool did_wait)
 {
-    if (!answer_is_due(l)) {
-        return;
-    }
-    if (!was_due) {
+    if (waits_for_answer(l) && !did_wait) {
         l->progress_ms = now_ms(l);
     }
-    if (!list_on(&l->timer.node)) {
+    if (answer_is_due(l) && !list_on(&l->timer.node)) {
         loop_arm(l->service->worker->loop, &l->timer, l->service->config->stall_timeout_ms,
                  on_stall_timer);
     }
@@ -216,7 +223,7 @@ void link_flush(struct link *l)
 {
     struct journal *j = &l->journal;
     uint64_t limit = send_limit(l);
-    bool was_due = answer_is_due(l);
+    bool did_wait = waits_for_answer(l);
     while (j->sent < limit) {
         struct iovec iov[WRITE_PIECES];
         size_t pieces = chain_iov(&j->bytes, (size_t)(j->sent - j->kept), (size_t)(limit - j->kept),
@@ -227,7 +234,8 @@ void link_flush(struct link *l)
         }
         ssize_t n = transport_write(l->transport, iov, pieces);
         if (n < 0) {
-            link_lost(l, LINK_END_PEER);
+            /* Found by reading, which first takes what the server said before it went. */
+            transport_shutdown(l->transport);
             return;
         }
         journal_sent(j, (size_t)n);
@@ -240,7 +248,7 @@ void link_flush(struct link *l)
         l->ending = false;
         transport_shutdown(l->transport);
     }
-    watch_for_stall(l, was_due);
+    watch_for_stall(l, did_wait);
     if (l->kind == LINK_EXCLUSIVE && journal_unsent(j) <= LINK_UNSENT_LOW) {
         session_link_drained(l->session);
     }

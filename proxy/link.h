@@ -97,6 +97,8 @@ void link_flush(struct link *l);
 void link_touch(struct link *l);
 /* True if a request appended now would be sent. */
 bool link_sendable(const struct link *l);
+/* For how long nothing has come although the oldest request was sent whole; 0 while none was. */
+uint64_t link_silent_ms(const struct link *l);
 /* Back-pressure from the client, and the end of a hold: reading goes on (with what was kept back).
  */
 void link_set_reading(struct link *l, bool on);

@@ -209,8 +209,8 @@ void session_set_reading(struct session *s)
 /* What the client has sent is all there will be. */
 static void end_of_input(struct session *s)
 {
-    if (session_blocked(s) || s->streaming) {
-        /* As Redis frees a blocked client; a frame without its end is nothing. */
+    if (s->streaming) {
+        /* A frame without its end is nothing. */
         session_close(s, SESSION_END_CLIENT);
         return;
     }
@@ -294,7 +294,7 @@ static void on_writable(void *owner)
 static void on_hangup(void *owner)
 {
     struct session *s = session_of(owner);
-    if (transport_broken(s->transport) || s->state == SESSION_CLOSING) {
+    if (transport_broken(s->transport)) {
         session_close(s, SESSION_END_CLIENT);
     } else {
         s->left = true; /* its end is read once it may be read again, unless that takes too long */

@@ -251,18 +251,21 @@ static void on_left_blocked(struct wheel_timer *timer)
 }
 
 /* A blocked client that has gone must not take what others wait for: Redis frees it. True when it
- * was ended. A command just being sent has a moment, for it may be answered at once. */
+ * was ended. A command just sent has a moment, for it may be answered at once. */
 static bool leave_blocked(struct session *s)
 {
-    if (s->state != SESSION_ENDING || s->outstanding == 0 || s->link->kind != LINK_EXCLUSIVE ||
+    bool left = s->state == SESSION_ENDING || s->left;
+    if (!left || s->outstanding == 0 || s->link->kind != LINK_EXCLUSIVE ||
         !journal_at(&s->link->journal, 0)->command->may_block) {
         return false;
     }
-    if (session_blocked(s)) {
+    uint64_t silent = link_silent_ms(s->link);
+    if (silent >= LEFT_BLOCKED_MS) {
         session_finish(s, SESSION_END_CLIENT);
         return true;
     }
-    loop_arm(s->service->worker->loop, &s->patience_timer, LEFT_BLOCKED_MS, on_left_blocked);
+    loop_arm(s->service->worker->loop, &s->patience_timer, LEFT_BLOCKED_MS - silent,
+             on_left_blocked);
     return false;
 }
 

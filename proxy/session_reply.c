@@ -139,6 +139,12 @@ static bool force_unblocked(const struct command *command, struct slice reply)
            slice_starts_with(reply, "-UNBLOCKED force unblock");
 }
 
+/* What we took for a request, the server does not: its limits before AUTH are lower. */
+static bool breaks_protocol(const struct record *r, struct slice reply)
+{
+    return !r->command->forgeable && slice_starts_with(reply, "-ERR Protocol error: ");
+}
+
 void session_answer(struct session *s, const struct command *command, struct block *block,
                     struct slice reply, char type)
 {
@@ -160,9 +166,12 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
     }
     struct journal *j = &s->link->journal;
     struct record r = *journal_at(j, 0); /* a copy: a question of our own may move it */
-    if (journal_state(j, &r) != RECORD_SENT) {
-        /* An answer to a frame that has not ended: the server will take no more of it. */
+    if (journal_state(j, &r) != RECORD_SENT || (type == '-' && breaks_protocol(&r, reply))) {
+        /* The server takes no more of this frame, and nothing that follows. */
         session_give(s, block, reply);
+        if (s->link->kind == LINK_SHARED) {
+            journal_answered(j);
+        }
         session_finish(s, SESSION_END_PROTOCOL);
     } else if (tentative_keeps(s, &r, reply)) {
         tentative_keep(s, &r, reply);

@@ -123,16 +123,10 @@ static void confirmed(struct sentinel_sub *sub)
     }
     sub->subscribed = true;
     sub->pinged = false;
+    backoff_worked(&sub->backoff);
     arm(sub, SUB_PING_MS, on_ping);
     tell_level(sub);
     sub->group->events->subscribed(sub->group->owner, sub->sentinel);
-}
-
-/* Not before: one that ends at once each time is tried again less and less often. */
-static void note_alive(struct sentinel_sub *sub)
-{
-    sub->pinged = false;
-    backoff_worked(&sub->backoff);
 }
 
 static void on_opened(void *owner)
@@ -152,7 +146,7 @@ static void on_reply(void *owner, const struct reply *reply)
         if (!sub->subscribed) {
             refused(sub, reply);
         } else if (sub->pinged) {
-            note_alive(sub); /* to be forbidden PING is an answer too */
+            sub->pinged = false; /* to be forbidden PING is an answer too */
         } else {
             lose(sub, "an unexpected error");
         }
@@ -160,7 +154,7 @@ static void on_reply(void *owner, const struct reply *reply)
     }
     struct push push = reply_read_push(reply);
     switch (push.kind) {
-    case PUSH_PONG: note_alive(sub); return;
+    case PUSH_PONG: sub->pinged = false; return;
     case PUSH_SUBSCRIBED: confirmed(sub); return;
     case PUSH_MESSAGE: {
         struct event event = event_parse(push.channel, push.payload);

@@ -111,6 +111,9 @@ BLOCKING = {
                say("BLPOP l 0"), say("XREADGROUP GROUP g c BLOCK 10 STREAMS x >")],
     "leaving while blocked": [Say("b", ("BLPOP", "l", "0"), 0), blocked(), Leaves("b"),
                               blocked(0), say("RPUSH l x"), say("LLEN l")],
+    "leaving while blocked, with more behind": [
+        Say("b", Raw(b"BLPOP l 0\r\nSELECT 1\r\n"), 0), blocked(), Leaves("b"), blocked(0),
+        say("RPUSH l x"), say("LLEN l")],
     "fifo": [Say("b", ("BLPOP", "l", "0"), 0), blocked(1), Say("c", ("BLPOP", "l", "0"), 0),
              blocked(2), say("RPUSH l 1 2"), Read("b"), Read("c")],
     "unblocked by another": [Say("b", ("BLPOP", "l", "0"), 0), blocked(),

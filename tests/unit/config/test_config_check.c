@@ -168,6 +168,23 @@ static void test_protected_mode(void **state)
     check_case(&without);
 }
 
+static void test_buffers(void **state)
+{
+    static const struct config_case cases[] = {
+        {.file = SENTINEL_LINES "[service a]\nretain-max = 512m\n", .said = ""},
+        {.file = SENTINEL_LINES "[proxy]\nbuffer-memory = 16m\n[service a]\nretain-max = 16m\n",
+         .said = ""},
+        {.file = SENTINEL_LINES "[proxy]\nbuffer-memory = 16m\n[service a]\nretain-max = 17m\n",
+         .said = "W v.ini:6: retain-max = 17m of [service a] is more than all requests may take, "
+                 "buffer-memory = 16m in [proxy]: who sends one as large is closed; lower the one "
+                 "or raise the other\n"},
+        {.file = SENTINEL_LINES "[proxy]\nbuffer-memory = 1\n[service a]\nretain-max = 17m\n",
+         .said = "E v.ini:4: bad value '1' for 'buffer-memory' in [proxy]; allowed: 16m..1024g\n"},
+    };
+    (void)state;
+    check_cases(cases, ARRAY_LEN(cases));
+}
+
 static void test_descriptors(void **state)
 {
     static const struct config_case cases[] = {
@@ -219,8 +236,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_sentinels),      cmocka_unit_test(test_too_many),
         cmocka_unit_test(test_credentials),    cmocka_unit_test(test_listeners),
-        cmocka_unit_test(test_protected_mode), cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_raise_limit),
+        cmocka_unit_test(test_protected_mode), cmocka_unit_test(test_buffers),
+        cmocka_unit_test(test_descriptors),    cmocka_unit_test(test_raise_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
