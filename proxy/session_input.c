@@ -187,8 +187,14 @@ static size_t stream(struct session *s, struct block *block, struct slice bytes)
 /* Looks further into the frame that begins `bytes`; afterwards s->front tells what it is. */
 static void scan_front(struct session *s, struct slice bytes)
 {
+    if (s->scan.unauthenticated != s->set->needs_auth) {
+        /* Other limits hold than when it was looked at. */
+        s->scan.unauthenticated = s->set->needs_auth;
+        request_scan_reset(&s->scan);
+        s->front = FRONT_OPEN;
+        s->bad_quotes = false;
+    }
     size_t seen = (size_t)s->scan.length, used;
-    s->scan.unauthenticated = s->set->needs_auth;
     if (s->front != FRONT_OPEN || bytes.n <= seen) {
         return;
     }
