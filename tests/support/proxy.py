@@ -87,6 +87,7 @@ class Proxy:
     sentinels: (host, port) pairs. settings: {"proxy.workers": 2, "service.mymaster.hold-timeout":
     "5s"} become --set; keys without a section are the service's. config: text of a file to use
     instead of flags, @LISTEN@ in it stands for the address. wrapper: words before the command.
+    VEDETTE_LINKS in the environment of the tests is the default of `links` for those without config.
     """
 
     def __init__(self, sentinels=(), settings=None, master="mymaster", config=None, arguments=(),
@@ -96,6 +97,8 @@ class Proxy:
         self.directory = tempfile.mkdtemp(prefix="vedette-proxy-")
         self.log_path = os.path.join(self.directory, "log")
         self.env = environment()
+        if config is None and "VEDETTE_LINKS" in os.environ:
+            self.env["VEDETTE_LINKS"] = os.environ["VEDETTE_LINKS"]
         self.env.update(env or {})
         self.argv = [*wrapper, executable()]
         if config is not None:
