@@ -36,10 +36,14 @@ static bool is_local(const struct route_input *in)
            (in->refused != GREET_STEPS && !mends(in->refused, cls));
 }
 
-/* Nothing may be in flight before it: its answer is our own, or it changes what the link is. */
+/* Nothing may be in flight before it: its answer is our own, it changes what the link is, or what we
+ * send along with it must not fall into a transaction. */
 static bool needs_quiet(const struct route_input *in, bool local)
 {
     enum command_class cls = in->command->cls;
+    if (cls == COMMAND_WAIT && in->shares && !in->multi) {
+        return true;
+    }
     return local || command_changes_profile(in->command) || cls == COMMAND_RAW || in->scout;
 }
 

@@ -41,7 +41,7 @@ static void profile_answered(struct session *s, const struct command *command, c
             take_profile(s, &asked->profile);
         }
     }
-    if (asked->form == PROFILE_ODD) {
+    if (asked->form != PROFILE_PLAIN) {
         s->link->dirty = true; /* an error may have come behind a part that was accepted */
     }
     session_forget_asked(s);

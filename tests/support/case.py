@@ -57,6 +57,19 @@ def check_load(load, node, may_lose=None):
 
 
 @contextlib.contextmanager
+def one_node(settings=None, node_settings=()):
+    """(node, proxy): one Redis, whose address a fake Sentinel announces, and one worker."""
+    with contextlib.ExitStack() as stack:
+        node = Node(stack.enter_context(tempfile.TemporaryDirectory()), settings=node_settings)
+        stack.callback(node.close)
+        node.start()
+        sentinel = stack.enter_context(FakeSentinel(node.address, epoch=1))
+        proxy = stack.enter_context(Proxy([sentinel.address],
+                                          {"proxy.workers": 1, **(settings or {})}))
+        yield node, proxy
+
+
+@contextlib.contextmanager
 def relayed(settings=None):
     """(node, relay, proxy): one Redis that the proxy reaches through a relay only, whose address a
     fake Sentinel announces."""

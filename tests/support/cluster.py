@@ -153,6 +153,12 @@ class Node(Daemon):
         line = self.info("commandstats").get(f"cmdstat_{command}", "calls=0,")
         return int(re.match(r"calls=(\d+)", line).group(1))
 
+    def connections(self):
+        """What CLIENT LIST tells of each connection but this one, as {field: text}."""
+        lines = self.call("CLIENT", "LIST").decode().splitlines()
+        found = [dict(pair.split("=", 1) for pair in line.split(" ")) for line in lines]
+        return [fields for fields in found if fields["cmd"] != "client|list"]
+
     def in_sync_with(self, primary):
         role = self.call("ROLE")
         return (role[0] == b"slave" and role[2] == primary.port and role[3] == b"connected")
