@@ -36,14 +36,14 @@ static struct parked *first_parked(const struct session *s)
     return s->parked.count > 0 ? CONTAINER_OF(s->parked.first, struct parked, node) : NULL;
 }
 
-/* What every server reads alike, and answers once: nothing else may go on a link that others use.
- */
-static bool is_plain(const struct request_scan *scan, struct slice frame)
+/* True unless every server reads it alike and answers it once: what is odd never goes on a link
+ * that others use, nor do others use the one it went on. */
+static bool is_odd(const struct request_scan *scan, struct slice frame)
 {
     if (scan->is_inline) {
-        return frame.n <= SHARED_INLINE_MAX && args_inline_plain(frame);
+        return frame.n > SHARED_INLINE_MAX || !args_inline_plain(frame);
     }
-    return !scan->odd && frame.n <= REQUEST_BUFFER_MAX;
+    return scan->odd;
 }
 
 /* False: it stays; or it is no request at all and s->front says so. */
@@ -53,7 +53,7 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
         return true;
     }
     struct request r = {
-        .frame = frame, .block = block, .whole = true, .plain = is_plain(&s->scan, frame)};
+        .frame = frame, .block = block, .whole = true, .odd = is_odd(&s->scan, frame)};
     if (s->scan.name_known) {
         r.command = command_lookup_plain(slice_of(frame.p + s->scan.name_at, s->scan.name_len));
     }
@@ -87,7 +87,7 @@ static bool take_parked_frame(struct session *s, const struct parked *item)
                         .args = &args,
                         .frame = frame,
                         .whole = true,
-                        .plain = is_plain(&scan, frame)};
+                        .odd = is_odd(&scan, frame)};
     bool taken = request_take(s, &r);
     args_free(&args);
     return taken;
@@ -177,6 +177,7 @@ static size_t stream(struct session *s, struct block *block, struct slice bytes)
     if (result == SCAN_DONE) {
         if (s->streaming) {
             journal_end(&s->link->journal);
+            s->link->dirty = s->link->dirty || s->scan.odd;
         }
         s->streaming = s->swallowing = false;
         request_scan_reset(&s->scan);

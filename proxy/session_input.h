@@ -11,7 +11,7 @@ struct request {
     struct slice frame;      /* what there is of it */
     struct block *block;     /* where that lies, or NULL */
     bool whole;              /* else the rest follows, alone on its link */
-    bool plain;              /* every server reads it alike */
+    bool odd;                /* another server may see its end, or its words, elsewhere */
 };
 
 /* Sends r, or answers it here. False: it has to stay where it is for now, and the session is pumped

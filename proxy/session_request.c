@@ -50,8 +50,9 @@ static bool is_whole(const struct link *l)
 static struct aim aim_at(const struct session *s, const struct request *r)
 {
     struct aim a = {.set = s->set};
-    a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || !r->plain ||
-                  s->pinned || s->uncarried != NULL || s->multi || s->watch || s->large_left > 0;
+    a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || r->odd ||
+                  r->frame.n > REQUEST_BUFFER_MAX || s->pinned || s->uncarried != NULL ||
+                  s->multi || s->watch || s->large_left > 0;
     if (!a.exclusive && command_changes_profile(r->command)) {
         a.set = set_asked_for(s, r);
         a.exclusive = a.set == NULL;
@@ -234,6 +235,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
     if (command_changes_profile(r->command)) {
         s->asked = asked_by(s, r);
     }
+    l->dirty = l->dirty || r->odd;
     if (r->command->cls == COMMAND_WAIT && service_shares(s->service) && !s->multi) {
         /* Redis waits for the offset behind the last command of this connection, whatever that was
          * (server.c, processCommand): behind the session's writes on the shared one. */

@@ -36,11 +36,12 @@ def bulks(*values):
 
 def parse_request(buf):
     """([arguments], bytes used) of one whole request, or None. Inline requests too."""
+    if buf[:1] != b"*":
+        line = buf.find(b"\n")
+        return (bytes(buf[:line]).split(), line + 1) if line >= 0 else None
     line = buf.find(b"\r\n")
     if line < 0:
         return None
-    if buf[:1] != b"*":
-        return bytes(buf[:line]).split(), line + 2
     args, pos = [], line + 2
     for _ in range(int(buf[1:line])):
         end = buf.find(b"\r\n", pos)
