@@ -112,6 +112,8 @@ static void on_poll(uv_poll_t *handle, int status, int events)
     if (t->reading && (events & UV_READABLE) != 0) {
         watch(t);
         t->events->readable(t->owner);
+    } else if (!t->reading && (t->watched & UV_READABLE) != 0) {
+        watch(t);
     } else if (!t->reading && !t->hung_up && (events & UV_DISCONNECT) != 0) {
         t->hung_up = true;
         watch(t);
@@ -273,7 +275,11 @@ void transport_set_reading(struct transport *t, bool on)
     CHECK(!t->closed);
     if (t->reading != on) {
         t->reading = on;
-        watch(t);
+        if (on || (t->watched & UV_READABLE) == 0) {
+            watch(t);
+        }
+        /* Else the kernel is told when something has come that is not to be read: mostly it is
+         * wanted again before that, and nothing has to be told at all. */
     }
 }
 
