@@ -33,6 +33,12 @@ struct config_mappings {
     size_t count;
 };
 
+/* Names of commands in lower case, of sub-commands as "name|sub". */
+struct config_commands {
+    char **v;
+    size_t count;
+};
+
 /* [proxy] */
 struct config_proxy {
     uint32_t workers; /* CONFIG_AUTO: one per CPU the process may run on */
@@ -75,6 +81,7 @@ struct config_service {
     bool follow_role;
     enum config_links links;
     uint32_t links_per_profile;
+    struct config_commands shared_commands; /* that the command table need not have */
     uint64_t client_output_limit;
     uint64_t hold_grace_ms, stall_timeout_ms, connect_timeout_ms;
     uint64_t retain_max;

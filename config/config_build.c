@@ -139,6 +139,14 @@ static void free_origins(struct config_origins *origins)
     free(origins);
 }
 
+static void free_commands(struct config_commands *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->v[i]);
+    }
+    free(list->v);
+}
+
 static void free_secret(char *secret)
 {
     if (secret != NULL) {
@@ -165,6 +173,7 @@ void config_free(struct config **config)
         free_secret(c->services[i].password);
         free(c->services[i].user);
         free(c->services[i].listen.v);
+        free_commands(&c->services[i].shared_commands);
         free(c->services[i].master);
         free(c->services[i].sentinel);
         free(c->services[i].name);

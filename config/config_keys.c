@@ -38,6 +38,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_MODE        uint32_t
 #define C_TYPE_ADDRS       struct config_addrs
 #define C_TYPE_MAP         struct config_mappings
+#define C_TYPE_COMMANDS    struct config_commands
 #define C_TYPE_TEXT        char *
 #define C_TYPE_SECRET      char *
 #define C_TYPE_SECRET_FILE char *
@@ -61,7 +62,7 @@ const struct config_key *config_key_find(enum config_section section, struct sli
 
 bool config_key_is_list(const struct config_key *key)
 {
-    return key->type == TYPE_ADDRS || key->type == TYPE_MAP;
+    return key->type == TYPE_ADDRS || key->type == TYPE_MAP || key->type == TYPE_COMMANDS;
 }
 
 const char *config_section_word(enum config_section section)

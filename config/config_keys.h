@@ -17,6 +17,7 @@ enum config_type {
     TYPE_MODE,
     TYPE_ADDRS,
     TYPE_MAP,
+    TYPE_COMMANDS,
     TYPE_TEXT,
     TYPE_SECRET,
     TYPE_SECRET_FILE,
@@ -63,13 +64,14 @@ bool config_key_is_list(const struct config_key *key);
 /* Appends what the key takes: "auto or 1..64", "yes or no". */
 void config_key_allowed(const struct config_key *key, struct buf *out);
 
-/* A parsed value: addr for addresses, map for pairs of them, number for numbers, BOOL, LEVEL; text
- * has nothing to parse.
+/* A parsed value: addr for addresses, map for pairs of them, command for names of commands, number
+ * for numbers, BOOL, LEVEL; text has nothing to parse.
  */
 struct config_value {
     uint64_t number;
     struct addr addr;
     struct config_mapping map;
+    struct slice command; /* in the text that was parsed */
 };
 
 /* Parses text as a value of the key. False when it is none; *problem then gets the reason and what

@@ -3,6 +3,8 @@
 
 #include <string.h>
 
+#include "proxy/base/limits.h"
+
 struct unit {
     const char *name;
     uint64_t factor;
@@ -59,6 +61,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         buf_append_str(out,
                        "ANNOUNCED REACHABLE, each host or host:port, the second also unix:/path");
         return;
+    case TYPE_COMMANDS: buf_append_str(out, "the name of a command"); return;
     case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
     case TYPE_SECRET: buf_append_str(out, "text"); return;
     case TYPE_SECRET_FILE: buf_append_str(out, "a path"); return;
@@ -202,6 +205,34 @@ static bool parse_map(const struct config_key *key, struct slice text, struct co
     return true;
 }
 
+/* A name that could be one of a command. */
+static bool parse_command(struct slice text, struct slice *out, struct buf *problem)
+{
+    size_t bars = 0;
+    for (size_t i = 0; i < text.n; i++) {
+        unsigned char c = (unsigned char)text.p[i];
+        if (c == ',') {
+            buf_append_str(problem, "one command only; repeat the key for each");
+            return false;
+        }
+        if (c <= ' ' || c >= 0x7f || strchr(";#=\"'", c) != NULL) {
+            buf_append_str(problem, "write one name, as in json.get or ft.config|get");
+            return false;
+        }
+        bars += c == '|';
+    }
+    if (bars > 1 || text.p[0] == '|' || text.p[text.n - 1] == '|') {
+        buf_append_str(problem, "a sub-command is written NAME|SUB-COMMAND");
+        return false;
+    }
+    if (text.n > COMMAND_NAME_MAX) {
+        buf_printf(problem, "it is longer than %u bytes", COMMAND_NAME_MAX);
+        return false;
+    }
+    *out = text;
+    return true;
+}
+
 /* Text that is shown again must be text that a line of a file can hold. */
 static bool check_text(const struct config_key *key, struct slice text, struct buf *problem)
 {
@@ -252,6 +283,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_MODE: good = parse_mode(key, text, &out->number); break;
     case TYPE_ADDRS: return parse_addr(key, text, &out->addr, problem);
     case TYPE_MAP: return parse_map(key, text, &out->map, problem);
+    case TYPE_COMMANDS: return parse_command(text, &out->command, problem);
     case TYPE_TEXT:
     case TYPE_SECRET_FILE: return check_text(key, text, problem);
     case TYPE_SECRET: return true;
@@ -261,6 +293,17 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
         config_key_allowed(key, problem);
     }
     return good;
+}
+
+static void store_command(struct config_commands *list, struct slice name)
+{
+    char *copy = xcalloc(1, name.n + 1);
+    for (size_t i = 0; i < name.n; i++) {
+        bool upper = name.p[i] >= 'A' && name.p[i] <= 'Z';
+        copy[i] = (char)(upper ? name.p[i] - 'A' + 'a' : name.p[i]);
+    }
+    list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
+    list->v[list->count++] = copy;
 }
 
 void config_value_store(const struct config_key *key, const struct config_value *value,
@@ -287,6 +330,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
         list->v[list->count++] = value->map;
         return;
     }
+    case TYPE_COMMANDS: store_command(field, value->command); return;
     case TYPE_TEXT:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: break;
@@ -308,6 +352,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_MODE: buf_printf(out, "%04o", (unsigned)*(const uint32_t *)field); return;
     case TYPE_ADDRS:
     case TYPE_MAP:
+    case TYPE_COMMANDS:
     case TYPE_TEXT:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: UNREACHABLE("lists and text are not formatted here");
@@ -322,8 +367,11 @@ void config_value_format(const struct config_key *key, const void *section, stru
 size_t config_list_count(const struct config_key *key, const void *section)
 {
     const void *field = config_key_field_const(key, section);
-    return key->type == TYPE_MAP ? ((const struct config_mappings *)field)->count
-                                 : ((const struct config_addrs *)field)->count;
+    if (key->type == TYPE_MAP) {
+        return ((const struct config_mappings *)field)->count;
+    }
+    return key->type == TYPE_COMMANDS ? ((const struct config_commands *)field)->count
+                                      : ((const struct config_addrs *)field)->count;
 }
 
 void config_list_format(const struct config_key *key, const void *section, size_t i,
@@ -334,6 +382,8 @@ void config_list_format(const struct config_key *key, const void *section, size_
     if (key->type == TYPE_MAP) {
         const struct config_mapping *m = &((const struct config_mappings *)field)->v[i];
         buf_printf(out, "%s %s", addr_text(&m->announced, text), addr_text(&m->reachable, other));
+    } else if (key->type == TYPE_COMMANDS) {
+        buf_append_str(out, ((const struct config_commands *)field)->v[i]);
     } else {
         buf_append_str(out, addr_text(&((const struct config_addrs *)field)->v[i], text));
     }

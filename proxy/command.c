@@ -1,9 +1,8 @@
 #include "proxy/command.h"
 
-#include <string.h>
+#include "proxy/command_name.h"
 
-#define SLOTS            1024u /* a power of two, at least twice the rows */
-#define COMMAND_NAME_MAX 32u   /* longer than every name of the table */
+#define SLOTS 1024u /* a power of two, at least twice the rows */
 
 enum kind {
     KIND_PLAIN,
@@ -19,7 +18,7 @@ struct row {
 };
 
 #define ROW(name, cls, link, may_block, forgeable, kind)                                           \
-    {{name, COMMAND_##cls, link, may_block, forgeable}, sizeof(name) - 1, kind, false},
+    {{name, COMMAND_##cls, link, may_block, forgeable, 0}, sizeof(name) - 1, kind, false},
 #define C(name, cls)         ROW(name, cls, COMMAND_SHARED, false, false, KIND_PLAIN)
 #define LEASES(name, cls)    ROW(name, cls, COMMAND_LEASED, false, false, KIND_PLAIN)
 #define PINS(name, cls)      ROW(name, cls, COMMAND_PINNED, false, false, KIND_PLAIN)
@@ -29,63 +28,29 @@ struct row {
 #define CONTAINER(name, cls) ROW(name, cls, COMMAND_SHARED, false, false, KIND_CONTAINER)
 
 static struct row rows[] = {
-    /* constant after command_init */
+/* constant after command_init */
 #include "proxy/command_table.def"
 };
 
 _Static_assert(ARRAY_LEN(rows) * 2 <= SLOTS, "the index stays half empty");
 
-const struct command command_unknown = {"unknown", COMMAND_WRITE, COMMAND_PINNED, false, false};
-static const struct command xread_block = {"xread", COMMAND_READ, COMMAND_LEASED, true, false};
-static const struct command xreadgroup_block = {"xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED,
-                                                true, false};
-static const struct command xreadgroup_unsure = {"xreadgroup", COMMAND_WRITE, COMMAND_LEASED, true,
-                                                 false};
+const struct command command_unknown = {"unknown", COMMAND_WRITE, COMMAND_PINNED, false, false, 0};
+/* Constant after command_init, which numbers them as their rows. */
+static struct command xread_block = {"xread", COMMAND_READ, COMMAND_LEASED, true, false, 0};
+static struct command xreadgroup_block = {
+    "xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED, true, false, 0};
+static struct command xreadgroup_unsure = {"xreadgroup", COMMAND_WRITE, COMMAND_LEASED,
+                                           true,         false,         0};
+
+/* Each row as it is where the server says that it writes, blocks, or both. Constant after
+ * command_init. */
+#define STRICTER_WRITES 1u
+#define STRICTER_BLOCKS 2u
+static struct command stricter[ARRAY_LEN(rows)][STRICTER_WRITES + STRICTER_BLOCKS + 1];
 
 /* Open addressing; a row's number + 1, 0 where nothing is. Constant after command_init. */
 static uint16_t slots[SLOTS];
 static bool ready;
-
-static unsigned char lower(char c)
-{
-    unsigned char u = (unsigned char)c;
-    return u >= 'A' && u <= 'Z' ? (unsigned char)(u | 0x20) : u;
-}
-
-static uint32_t hash_more(uint32_t hash, struct slice bytes)
-{
-    for (size_t i = 0; i < bytes.n; i++) {
-        hash = (hash ^ lower(bytes.p[i])) * 16777619u; /* FNV-1a */
-    }
-    return hash;
-}
-
-static uint32_t slot_of(uint32_t hash)
-{
-    return (hash ^ hash >> 16) % SLOTS;
-}
-
-static bool same_lower(const char *row, struct slice bytes)
-{
-    for (size_t i = 0; i < bytes.n; i++) {
-        if ((unsigned char)row[i] != lower(bytes.p[i])) {
-            return false;
-        }
-    }
-    return true;
-}
-
-/* name alone, or "name|sub" where sub is not NULL. A bar in what a client sent is no separator. */
-static bool is_named(const struct row *row, struct slice name, const struct slice *sub)
-{
-    const char *own = row->command.name;
-    if (sub == NULL) {
-        return row->name_len == name.n && same_lower(own, name) &&
-               memchr(own, '|', row->name_len) == NULL;
-    }
-    return row->name_len == name.n + 1 + sub->n && own[name.n] == '|' && same_lower(own, name) &&
-           same_lower(own + name.n + 1, *sub);
-}
 
 static const struct row *find(struct slice name, const struct slice *sub)
 {
@@ -93,17 +58,38 @@ static const struct row *find(struct slice name, const struct slice *sub)
     if (name.n > COMMAND_NAME_MAX || (sub != NULL && sub->n > COMMAND_NAME_MAX)) {
         return NULL;
     }
-    uint32_t hash = hash_more(2166136261u, name);
-    if (sub != NULL) {
-        hash = hash_more(hash_more(hash, slice_of("|", 1)), *sub);
-    }
-    for (uint32_t at = slot_of(hash); slots[at] != 0; at = (at + 1) % SLOTS) {
+    for (uint32_t at = command_name_hash(name, sub) % SLOTS; slots[at] != 0;
+         at = (at + 1) % SLOTS) {
         const struct row *row = &rows[slots[at] - 1];
-        if (is_named(row, name, sub)) {
+        if (command_name_is(slice_of(row->command.name, row->name_len), name, sub)) {
             return row;
         }
     }
     return NULL;
+}
+
+/* Of the classes that are about the session a server has nothing to tell. */
+static bool is_plain_class(enum command_class cls)
+{
+    return cls == COMMAND_READ || cls == COMMAND_WRITE || cls == COMMAND_SCRIPT;
+}
+
+static void make_stricter(const struct row *row)
+{
+    struct command *of = stricter[row->command.number - 1];
+    for (unsigned i = 0; i <= STRICTER_WRITES + STRICTER_BLOCKS; i++) {
+        of[i] = row->command;
+        bool writes = (i & STRICTER_WRITES) != 0 && of[i].cls == COMMAND_READ;
+        if (writes) {
+            of[i].cls = COMMAND_WRITE;
+        }
+        /* Whether XREAD blocks, its options say; one that writes is taken as at its worst. */
+        bool blocks = row->kind == KIND_STREAM ? writes : (i & STRICTER_BLOCKS) != 0;
+        if (blocks && is_plain_class(of[i].cls)) {
+            of[i].may_block = true;
+            of[i].link = of[i].link == COMMAND_PINNED ? COMMAND_PINNED : COMMAND_LEASED;
+        }
+    }
 }
 
 void command_init(void)
@@ -116,14 +102,19 @@ void command_init(void)
         enum command_class cls = rows[i].command.cls;
         rows[i].needs_args = command_changes_profile(&rows[i].command) || cls == COMMAND_WAIT ||
                              cls == COMMAND_RESET;
+        rows[i].command.number = (uint16_t)(i + 1);
+        make_stricter(&rows[i]);
         uint32_t at =
-            slot_of(hash_more(2166136261u, slice_of(rows[i].command.name, rows[i].name_len)));
+            command_name_hash(slice_of(rows[i].command.name, rows[i].name_len), NULL) % SLOTS;
         while (slots[at] != 0) {
             at = (at + 1) % SLOTS;
         }
         slots[at] = (uint16_t)(i + 1);
     }
     ready = true;
+    xread_block.number = find(slice_str("xread"), NULL)->command.number;
+    xreadgroup_block.number = find(slice_str("xreadgroup"), NULL)->command.number;
+    xreadgroup_unsure.number = xreadgroup_block.number;
 }
 
 /* XREAD [COUNT n] [BLOCK ms] STREAMS ..., XREADGROUP GROUP g c [COUNT n] [BLOCK ms] [NOACK] ...:
@@ -192,6 +183,31 @@ const struct command *command_lookup_name(struct slice name)
         return &command_unknown;
     }
     return row->kind == KIND_STREAM ? stream_read(row, true, false) : &row->command;
+}
+
+size_t command_count(void)
+{
+    return ARRAY_LEN(rows);
+}
+
+const struct command *command_numbered(size_t number)
+{
+    CHECK(ready && number >= 1 && number <= ARRAY_LEN(rows));
+    return &rows[number - 1].command;
+}
+
+bool command_is_known(struct slice name, const struct slice *sub)
+{
+    return find(name, sub) != NULL;
+}
+
+const struct command *command_stricter(size_t number, bool writes, bool blocks)
+{
+    const struct command *own = command_numbered(number);
+    const struct command *is =
+        &stricter[number - 1][(writes ? STRICTER_WRITES : 0) + (blocks ? STRICTER_BLOCKS : 0)];
+    bool same = is->cls == own->cls && is->link == own->link && is->may_block == own->may_block;
+    return same ? NULL : is;
 }
 
 bool command_changes_profile(const struct command *command)

@@ -45,8 +45,9 @@ struct command {
     const char *name; /* lower case, "client|kill" for a sub-command */
     enum command_class cls;
     enum command_link link;
-    bool may_block; /* the reply may wait for something that others do */
-    bool forgeable; /* runs a user's program, which can make the reply look like any error */
+    bool may_block;  /* the reply may wait for something that others do */
+    bool forgeable;  /* runs a user's program, which can make the reply look like any error */
+    uint16_t number; /* of its row, from 1 on; 0: it has none */
 };
 
 /* What is returned for a command that the table does not have: "unknown", COMMAND_WRITE,
@@ -68,6 +69,16 @@ const struct command *command_lookup_plain(struct slice name) NODISCARD;
 /* As command_lookup where only the first argument is known yet. A container whose sub-commands
  * differ is command_unknown; XREAD and XREADGROUP may block. */
 const struct command *command_lookup_name(struct slice name) NODISCARD;
+
+/* How many rows the table has, and that row's command. */
+size_t command_count(void);
+const struct command *command_numbered(size_t number);
+/* True if the table has a row of that name, or of that sub-command. */
+bool command_is_known(struct slice name, const struct slice *sub) NODISCARD;
+/* What becomes of that row where the server says that it writes, or that it blocks: a read that
+ * writes is a write, what blocks takes a link of its own. NULL: the row as it is. Lives for ever.
+ */
+const struct command *command_stricter(size_t number, bool writes, bool blocks) NODISCARD;
 
 /* True for AUTH, HELLO, SELECT and CLIENT SETNAME, whose success changes what the connection is. */
 bool command_changes_profile(const struct command *command) NODISCARD;

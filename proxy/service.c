@@ -2,6 +2,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/learnt.h"
 #include "proxy/linkset.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
@@ -227,10 +228,32 @@ static void close_unused(struct link *l)
     }
 }
 
+/* Told by one worker for all. */
+static void log_learnt(const struct worker_service *ws)
+{
+    bool matters = ws->learnt->count > 0 || ws->learnt->stricter_count > 0;
+    if (ws->now->commands != NULL && ws->worker->index == 0) {
+        log_at(matters ? LOG_NOTICE : LOG_INFO, "commands-learnt",
+               "service=%s listed=%zu learnt=%zu stricter=%zu",
+               log_quote(slice_str(ws->config->name)), ws->now->commands->count, ws->learnt->count,
+               ws->learnt->stricter_count);
+    }
+}
+
+static void learn_commands(struct worker_service *ws)
+{
+    if (ws->learnt == NULL || ws->learnt->list != ws->now->commands) {
+        learnt_free(&ws->learnt);
+        ws->learnt = learnt_new(ws->now->commands, &ws->config->shared_commands);
+        log_learnt(ws);
+    }
+}
+
 void service_adopt(struct worker_service *ws, const struct topology_service *now)
 {
     const struct topology_service before = *ws->now;
     ws->now = now;
+    learn_commands(ws);
     bool moved = before.generation != now->generation;
     if (before.state == SERVICE_SERVING && (moved || now->state != SERVICE_SERVING)) {
         /* Who waited for no more than a link of its own is not part of the tale. */
@@ -288,4 +311,5 @@ void service_stop(struct worker_service *ws)
     loop_disarm(ws->worker->loop, &ws->retry_timer);
     loop_disarm(ws->worker->loop, &ws->idle_timer);
     for_each_link(ws, close_unused);
+    learnt_free(&ws->learnt);
 }

@@ -24,6 +24,7 @@ struct worker_service {
     size_t index;
     const struct config_service *config;
     const struct topology_service *now; /* in the adopted topology */
+    struct learnt *learnt;              /* what its primary says of commands; NULL: nothing yet */
     struct list links;
     struct list sets[LINKSET_BUCKETS]; /* by profile; see linkset.h */
     struct list waiting;               /* sessions in want of a link or a primary, in order */

@@ -5,6 +5,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
+#include "proxy/learnt.h"
 #include "proxy/route.h"
 #include "proxy/worker.h"
 
@@ -49,13 +50,15 @@ static bool is_odd(const struct request_scan *scan, struct slice frame)
 /* False: it stays; or it is no request at all and s->front says so. */
 static bool take_frame(struct session *s, struct block *block, struct slice frame)
 {
+    const struct learnt *learnt = s->service->learnt;
     if (s->scan.empty) {
         return true;
     }
     struct request r = {
         .frame = frame, .block = block, .whole = true, .odd = is_odd(&s->scan, frame)};
     if (s->scan.name_known) {
-        r.command = command_lookup_plain(slice_of(frame.p + s->scan.name_at, s->scan.name_len));
+        r.command =
+            learnt_lookup_plain(learnt, slice_of(frame.p + s->scan.name_at, s->scan.name_len));
     }
     if (r.command != NULL) {
         return request_take(s, &r);
@@ -64,7 +67,7 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
     enum args_result result = args_parse(frame, &args);
     bool taken = result == ARGS_EMPTY;
     if (result == ARGS_OK) {
-        r.command = command_lookup(&args);
+        r.command = learnt_lookup(learnt, &args);
         r.args = &args;
         taken = request_take(s, &r);
     } else if (result == ARGS_UNBALANCED) {
@@ -134,7 +137,8 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
 {
     const struct command *command =
         s->scan.name_known
-            ? command_lookup_name(slice_of(begun.p + s->scan.name_at, s->scan.name_len))
+            ? learnt_lookup_name(s->service->learnt,
+                                 slice_of(begun.p + s->scan.name_at, s->scan.name_len))
             : &command_unknown;
     struct request r = {.command = command, .frame = begun, .block = block};
     if (s->outstanding > 0 || !request_take(s, &r)) {
@@ -400,7 +404,7 @@ static void park_raw(struct session *s)
         buf_append(&frame, slice_of(raw.p, (size_t)s->scan.length));
         enum args_result result = args_parse(buf_slice(&frame), &args);
         if (result == ARGS_OK && !s->scan.empty) {
-            park_frame(&s->parked, command_lookup(&args), &frame);
+            park_frame(&s->parked, learnt_lookup(s->service->learnt, &args), &frame);
         }
         buf_wipe(&frame);
         args_free(&args);

@@ -143,7 +143,8 @@ static void on_lost(void *owner, const char *why)
 
 static void ask(struct probe *p)
 {
-    static const struct wire_events events = {on_opened, on_reply, on_lost};
+    static const struct wire_events events = {
+        .opened = on_opened, .reply = on_reply, .lost = on_lost};
     const struct config_service *service = p->group->service;
     p->asked_ms = clock_ms();
     p->asking = true;

@@ -10,7 +10,8 @@
 struct reply_stream {
     struct buf in; /* append what was read */
     struct reply_scan scan;
-    size_t scanned; /* bytes of in that scan has seen */
+    size_t scanned;                 /* bytes of in that scan has seen */
+    size_t bytes_max, elements_max; /* of one reply; set by init, may be changed before the first */
 };
 
 enum stream_result {
@@ -21,6 +22,9 @@ enum stream_result {
 
 /* An empty stream. A zero-initialised one needs this first. */
 void reply_stream_init(struct reply_stream *s);
+/* Takes the next reply off the stream as the bytes it is: valid until more are appended. */
+enum stream_result reply_stream_frame(struct reply_stream *s, struct slice *frame,
+                                      const char **why) NODISCARD;
 /* Takes the next reply off the stream. */
 enum stream_result reply_stream_next(struct reply_stream *s, struct reply **reply,
                                      const char **why) NODISCARD;

@@ -402,7 +402,8 @@ static void on_lost(void *owner, const char *why)
 
 static void connect_now(struct wheel_timer *timer)
 {
-    static const struct wire_events events = {on_opened, on_reply, on_lost};
+    static const struct wire_events events = {
+        .opened = on_opened, .reply = on_reply, .lost = on_lost};
     struct sentinel *s = CONTAINER_OF(timer, struct sentinel, timer);
     CHECK_MAGIC(s, SENTINEL_MAGIC);
     wire_open(&s->wire, s->group->loop, &s->at, config_of(s)->connect_timeout_ms, &events, s);

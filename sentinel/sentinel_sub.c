@@ -176,7 +176,8 @@ static void on_lost(void *owner, const char *why)
 
 static void connect_now(struct wheel_timer *timer)
 {
-    static const struct wire_events events = {on_opened, on_reply, on_lost};
+    static const struct wire_events events = {
+        .opened = on_opened, .reply = on_reply, .lost = on_lost};
     struct sentinel_sub *sub = CONTAINER_OF(timer, struct sentinel_sub, timer);
     const struct config_sentinel *config = sub->group->config;
     sub->level = SUB_ALL;

@@ -31,6 +31,9 @@ void topology_unref(struct topology **t)
     uint32_t before = atomic_fetch_sub_explicit(&left->refs, 1, memory_order_acq_rel);
     CHECK(before > 0);
     if (before == 1) {
+        for (size_t i = 0; i < left->service_count; i++) {
+            command_list_unref(&left->service[i].commands);
+        }
         free(left);
     }
 }

@@ -7,6 +7,7 @@
 #include <stdint.h>
 
 #include "proxy/base/addr.h"
+#include "sentinel/command_list.h"
 
 enum service_state {
     SERVICE_SEEKING, /* no primary was ever published */
@@ -17,11 +18,12 @@ enum service_state {
 
 struct topology_service {
     enum service_state state;
-    uint64_t generation;         /* 0: never a primary; rises with every switch */
-    struct sockaddr_any primary; /* meaningful from generation 1 on */
-    struct addr primary_name;    /* as announced and mapped, for logs */
-    uint64_t state_since_ms;     /* monotonic */
-    uint64_t hold_timeout_ms;    /* from config, or computed from Sentinel's down-after */
+    uint64_t generation;           /* 0: never a primary; rises with every switch */
+    struct sockaddr_any primary;   /* meaningful from generation 1 on */
+    struct addr primary_name;      /* as announced and mapped, for logs */
+    uint64_t state_since_ms;       /* monotonic */
+    uint64_t hold_timeout_ms;      /* from config, or computed from Sentinel's down-after */
+    struct command_list *commands; /* what the primary says of them, counted; NULL: not known */
 };
 
 struct topology {

@@ -30,7 +30,8 @@ void watcher_publish(struct watcher *w)
                                                   .primary = s->judge.primary,
                                                   .primary_name = s->judge.primary_name,
                                                   .state_since_ms = s->judge.since_ms,
-                                                  .hold_timeout_ms = s->hold_timeout_ms};
+                                                  .hold_timeout_ms = s->hold_timeout_ms,
+                                                  .commands = command_list_ref(s->commands)};
     }
     w->publish(w->owner, t);
 }

@@ -4,6 +4,7 @@
 #define VEDETTE_SENTINEL_WATCHER_PARTS_H
 
 #include "sentinel/judge.h"
+#include "sentinel/learner.h"
 #include "sentinel/names.h"
 #include "sentinel/probe.h"
 #include "sentinel/sentinel_set.h"
@@ -51,6 +52,9 @@ struct service {
     uint64_t asked_ms, listed_ms; /* when all were asked last: for views, for lists */
     bool lists_wanted;
     uint64_t hold_timeout_ms;
+    struct learner *learner;
+    uint64_t learning;             /* generation whose primary it was told to ask */
+    struct command_list *commands; /* NULL: not known. The last primary's until the new one tells */
     enum acquaintance acquaintance;
     struct log_limit log_limit;
 };

@@ -50,6 +50,27 @@ static void on_told(void *owner, struct probe *p)
     service_decide(s);
 }
 
+/* Of a new primary nothing is known until it answers: what the last one said serves so long, for a
+ * moment without it would pin clients to links of their own for good. */
+static void learn(struct service *s)
+{
+    if (s->judge.generation != s->learning) {
+        s->learning = s->judge.generation;
+        learner_ask(s->learner, &s->judge.primary, &s->judge.primary_name);
+    }
+}
+
+static void on_learnt(void *owner, struct command_list *list)
+{
+    struct service *s = owner;
+    bool changed = list != NULL || s->commands != NULL;
+    command_list_unref(&s->commands);
+    s->commands = list;
+    if (changed) {
+        watcher_publish(s->watcher);
+    }
+}
+
 static const struct config_sentinel *polling_of(const struct service *s)
 {
     return s->group->group.config;
@@ -72,6 +93,7 @@ void service_init(struct service *s, struct watch_group *g, size_t index,
                                      .map = &polling_of(s)->address_map,
                                      .told = on_told,
                                      .owner = s};
+    s->learner = learner_new(s->watcher->loop, s->config, on_learnt, s);
     s->fast = true;
     s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
                                                                    : HOLD_TIMEOUT_MIN_MS;
@@ -82,6 +104,8 @@ void service_close(struct service *s)
     while (s->probe_count > 0) {
         probe_free(&s->probe[--s->probe_count]);
     }
+    learner_free(&s->learner);
+    command_list_unref(&s->commands);
 }
 
 /* Asking. */
@@ -274,6 +298,7 @@ void service_decide(struct service *s)
         watcher_publish(s->watcher);
     }
     probe_as_wanted(s, &advice[count - 1]);
+    learn(s);
     if (ask || (s->fast && !was_fast)) {
         service_ask(s);
         watcher_schedule(s->watcher);

@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "proxy/base/limits.h"
 #include "proxy/resp/emit.h"
 
 #define WIRE_READ ((size_t)16 * 1024)
@@ -34,14 +35,23 @@ static void on_connected(void *owner, int err)
     w->events->opened(w->owner);
 }
 
+/* The next reply in the form that the owner wants it in. */
+static enum stream_result next_reply(struct wire *w, struct reply **reply, struct slice *frame,
+                                     const char **why)
+{
+    return w->events->frame != NULL ? reply_stream_frame(&w->in, frame, why)
+                                    : reply_stream_next(&w->in, reply, why);
+}
+
 /* Hands over all whole replies; the wire may be gone afterwards. */
 static void hand_over(struct wire *w)
 {
     bool gone = false;
     while (!gone) {
         struct reply *reply = NULL;
+        struct slice frame = {0};
         const char *why = NULL;
-        switch (reply_stream_next(&w->in, &reply, &why)) {
+        switch (next_reply(w, &reply, &frame, &why)) {
         case STREAM_MORE: return;
         case STREAM_BAD:
             w->unreadable = true;
@@ -49,7 +59,11 @@ static void hand_over(struct wire *w)
             return;
         case STREAM_REPLY:
             w->gone = &gone;
-            w->events->reply(w->owner, reply);
+            if (reply != NULL) {
+                w->events->reply(w->owner, reply);
+            } else {
+                w->events->frame(w->owner, frame);
+            }
             reply_free(&reply);
             break;
         }
@@ -95,6 +109,10 @@ void wire_open(struct wire *w, struct loop *loop, const struct sockaddr_any *to,
     w->owner = owner;
     w->unreadable = w->local = false;
     reply_stream_init(&w->in);
+    if (events->frame != NULL) {
+        w->in.bytes_max = COMMANDS_REPLY_MAX;
+        w->in.elements_max = COMMANDS_ELEMENTS_MAX;
+    }
     w->transport = transport_connect(loop, to, timeout_ms, &transport_events, w);
 }
 

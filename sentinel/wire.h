@@ -15,6 +15,8 @@ struct wire_events {
     void (*opened)(void *owner);
     /* A reply, valid during the call. */
     void (*reply)(void *owner, const struct reply *reply);
+    /* Instead of reply, if not NULL: its bytes, within the limits of an answer to COMMAND. */
+    void (*frame)(void *owner, struct slice frame);
     /* The connection is lost and already closed; why is for the log, valid during the call. */
     void (*lost)(void *owner, const char *why);
 };

@@ -48,9 +48,10 @@ struct fake {
     uint16_t peer;             /* another Sentinel that it tells of, by its port; 0: none */
     uint16_t replica;          /* a replica that it lists; 0: none */
     /* A node otherwise. */
-    const char *role; /* "master" or "slave"; NULL: refuses to tell */
+    const char *role;     /* "master" or "slave"; NULL: refuses to tell */
+    const char *commands; /* its answer to COMMAND; NULL: refuses it */
     /* What was seen. */
-    unsigned accepted, asked, roles, subscribed;
+    unsigned accepted, asked, roles, subscribed, commanded;
     uint16_t role_master; /* whom a slave follows */
     bool no_myid;
     struct addr addr;
@@ -196,6 +197,16 @@ static inline void fake_role(struct fake *f, struct buf *out)
     }
 }
 
+static inline void fake_commands(struct fake *f, struct buf *out)
+{
+    f->commanded++;
+    if (f->commands == NULL) {
+        emit_error(out, "NOPERM this user has no permissions to run the 'command' command");
+    } else {
+        buf_append_str(out, f->commands);
+    }
+}
+
 static inline void fake_answer(struct fake_conn *c, const struct args *a, struct slice frame)
 {
     struct fake *f = c->fake;
@@ -208,6 +219,8 @@ static inline void fake_answer(struct fake_conn *c, const struct args *a, struct
         emit_error(&c->out, "NOAUTH Authentication required.");
     } else if (slice_eq_nocase(a->v[0], "ROLE")) {
         fake_role(f, &c->out);
+    } else if (slice_eq_nocase(a->v[0], "COMMAND")) {
+        fake_commands(f, &c->out);
     } else if (slice_eq_nocase(a->v[0], "PING")) {
         buf_append_str(&c->out, c->subscribed ? "*2\r\n$4\r\npong\r\n$0\r\n\r\n" : "+PONG\r\n");
     } else if (slice_eq_nocase(a->v[0], "SUBSCRIBE")) {

@@ -1,0 +1,230 @@
+#include "proxy/learnt.h"
+
+#include <stdlib.h>
+
+#include "proxy/command_name.h"
+
+struct learnt_name {
+    struct slice name;             /* p NULL: a free slot */
+    const struct command *command; /* NULL: stays unknown; of a parent: for all others below it */
+    bool parent;                   /* has sub-commands */
+};
+
+/* Module commands may answer with any error word. */
+static const struct command read_leased = {"learnt-read", COMMAND_READ, COMMAND_LEASED,
+                                           false,         true,         0};
+static const struct command read_shared = {"learnt-read", COMMAND_READ, COMMAND_SHARED,
+                                           false,         true,         0};
+static const struct command read_blocks = {"learnt-read", COMMAND_READ, COMMAND_LEASED,
+                                           true,          true,         0};
+static const struct command write_leased = {"learnt-write", COMMAND_WRITE, COMMAND_LEASED,
+                                            false,          true,          0};
+static const struct command write_shared = {"learnt-write", COMMAND_WRITE, COMMAND_SHARED,
+                                            false,          true,          0};
+static const struct command write_blocks = {"learnt-write", COMMAND_WRITE, COMMAND_LEASED,
+                                            true,           true,          0};
+
+/* NULL: it stays unknown. */
+static const struct command *command_of(uint32_t flags, bool shared)
+{
+    bool writes = (flags & LISTED_WRITE) != 0;
+    if ((flags & LISTED_ODD) != 0 || (!writes && (flags & LISTED_READONLY) == 0)) {
+        return NULL;
+    }
+    if ((flags & LISTED_BLOCKING) != 0) {
+        return writes ? &write_blocks : &read_blocks;
+    }
+    if (shared) {
+        return writes ? &write_shared : &read_shared;
+    }
+    return writes ? &write_leased : &read_leased;
+}
+
+static struct slice before_bar(struct slice name)
+{
+    const char *bar = memchr(name.p, '|', name.n);
+    return bar == NULL ? name : slice_of(name.p, (size_t)(bar - name.p));
+}
+
+static struct slice behind_bar(struct slice name)
+{
+    size_t n = before_bar(name).n;
+    return n == name.n ? (struct slice){0} : slice_of(name.p + n + 1, name.n - n - 1);
+}
+
+/* The slot of that name, or the free one where it would go. */
+static struct learnt_name *slot_of(const struct learnt *l, struct slice name,
+                                   const struct slice *sub)
+{
+    size_t at = command_name_hash(name, sub) & (l->slot_count - 1);
+    while (l->slots[at].name.p != NULL && !command_name_is(l->slots[at].name, name, sub)) {
+        at = (at + 1) & (l->slot_count - 1);
+    }
+    return &l->slots[at];
+}
+
+static struct learnt_name *slot_named(const struct learnt *l, struct slice whole)
+{
+    struct slice sub = behind_bar(whole);
+    return slot_of(l, before_bar(whole), sub.p == NULL ? NULL : &sub);
+}
+
+static bool is_known(struct slice whole)
+{
+    struct slice sub = behind_bar(whole);
+    return command_is_known(before_bar(whole), sub.p == NULL ? NULL : &sub);
+}
+
+/* It, or all of its parent. */
+static bool may_share(const struct config_commands *shared, struct slice whole)
+{
+    for (size_t i = 0; i < shared->count; i++) {
+        struct slice one = slice_str(shared->v[i]);
+        if (slice_eq(one, whole) || slice_eq(one, before_bar(whole))) {
+            return true;
+        }
+    }
+    return false;
+}
+
+/* Of what the server does not tell the configuration may: its word stands for the link. */
+static const struct command *unlisted(bool shared)
+{
+    return shared ? &write_shared : NULL;
+}
+
+static void put(struct learnt *l, struct slice whole, const struct command *command, bool parent)
+{
+    struct learnt_name *slot = slot_named(l, whole);
+    l->count += command != NULL && slot->command == NULL;
+    slot->name = whole;
+    slot->command = command;
+    slot->parent = slot->parent || parent;
+}
+
+static void learn_listed(struct learnt *l, const struct config_commands *shared)
+{
+    for (size_t i = 0; l->list != NULL && i < l->list->count; i++) {
+        struct slice name = slice_str(l->list->v[i].name);
+        uint32_t flags = l->list->v[i].flags;
+        if (!is_known(name)) {
+            bool parent = (flags & LISTED_PARENT) != 0, share = may_share(shared, name);
+            put(l, name, parent ? unlisted(share) : command_of(flags, share), parent);
+        }
+    }
+}
+
+static void learn_shared(struct learnt *l, const struct config_commands *shared)
+{
+    for (size_t i = 0; i < shared->count; i++) {
+        struct slice name = slice_str(shared->v[i]);
+        struct slice parent = before_bar(name);
+        if (is_known(name) || slot_named(l, name)->name.p != NULL) {
+            continue;
+        }
+        put(l, name, unlisted(true), false);
+        if (parent.n < name.n && !command_is_known(parent, NULL)) {
+            put(l, parent, slot_of(l, parent, NULL)->command, true);
+        }
+    }
+}
+
+/* Where a server does not tell of a sub-command, as before Redis 7.0, its container's flags hold.
+ */
+static void make_stricter(struct learnt *l)
+{
+    for (size_t number = 1; number <= command_count(); number++) {
+        const char *name = command_numbered(number)->name;
+        uint32_t flags = command_list_flags(l->list, name);
+        char parent[COMMAND_NAME_MAX + 1] = {0};
+        size_t n = strcspn(name, "|");
+        if (flags == 0 && name[n] == '|') {
+            memcpy(parent, name, n);
+            flags = command_list_flags(l->list, parent);
+        }
+        l->stricter[number] =
+            command_stricter(number, (flags & LISTED_WRITE) != 0, (flags & LISTED_BLOCKING) != 0);
+        l->stricter_count += l->stricter[number] != NULL;
+    }
+}
+
+struct learnt *learnt_new(struct command_list *list, const struct config_commands *shared)
+{
+    struct learnt *l = xcalloc(1, sizeof *l);
+    size_t most = (list != NULL ? list->count : 0) + 2 * shared->count;
+    l->list = command_list_ref(list);
+    for (l->slot_count = 2; l->slot_count < 2 * most; l->slot_count *= 2) {
+    }
+    l->slots = xcalloc(l->slot_count, sizeof *l->slots);
+    l->stricter = xcalloc(command_count() + 1, sizeof(const struct command *));
+    learn_listed(l, shared);
+    learn_shared(l, shared);
+    make_stricter(l);
+    return l;
+}
+
+void learnt_free(struct learnt **l)
+{
+    struct learnt *left = *l;
+    if (left == NULL) {
+        return;
+    }
+    *l = NULL;
+    command_list_unref(&left->list);
+    free(left->slots);
+    free(left->stricter);
+    free(left);
+}
+
+/* What stands for a command of the table. */
+static const struct command *as_told(const struct learnt *l, const struct command *command)
+{
+    if (l == NULL || l->stricter_count == 0 || command == NULL) {
+        return command;
+    }
+    const struct command *is = l->stricter[command->number];
+    return is != NULL ? is : command;
+}
+
+/* NULL: it was not learnt. */
+static const struct learnt_name *find(const struct learnt *l, struct slice name,
+                                      const struct slice *sub)
+{
+    if (l == NULL || l->count == 0 || name.n > COMMAND_NAME_MAX ||
+        (sub != NULL && sub->n > COMMAND_NAME_MAX)) {
+        return NULL;
+    }
+    const struct learnt_name *found = slot_of(l, name, sub);
+    return found->name.p != NULL ? found : NULL;
+}
+
+static const struct command *or_unknown(const struct learnt_name *found)
+{
+    return found != NULL && found->command != NULL ? found->command : &command_unknown;
+}
+
+const struct command *learnt_lookup(const struct learnt *l, const struct args *args)
+{
+    const struct command *command = command_lookup(args);
+    if (command != &command_unknown || args->kept == 0) {
+        return as_told(l, command);
+    }
+    const struct learnt_name *found = args->kept > 1 ? find(l, args->v[0], &args->v[1]) : NULL;
+    return or_unknown(found != NULL ? found : find(l, args->v[0], NULL));
+}
+
+const struct command *learnt_lookup_plain(const struct learnt *l, struct slice name)
+{
+    const struct command *command = command_lookup_plain(name);
+    if (command != &command_unknown) {
+        return as_told(l, command);
+    }
+    const struct learnt_name *found = find(l, name, NULL);
+    return found != NULL && found->parent ? NULL : or_unknown(found);
+}
+
+const struct command *learnt_lookup_name(const struct learnt *l, struct slice name)
+{
+    const struct command *command = command_lookup_name(name);
+    return command != &command_unknown ? as_told(l, command) : or_unknown(find(l, name, NULL));
+}
