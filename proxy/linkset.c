@@ -179,7 +179,7 @@ void linkset_forget(struct link *l)
             linkset_release(set);
         }
     }
-    if (l->kind == LINK_WARM) {
+    if (list_on(&l->in_set)) {
         list_remove(&l->in_set);
         set->service->worker->warm_links--;
     }
@@ -257,6 +257,12 @@ void linkset_renew(struct linkset *set)
     set->needs_auth = false;
 }
 
+/* Part of the answer to its oldest request was handed on. (A push is dropped as it comes.) */
+static bool reply_begun(const struct link *l)
+{
+    return l->streaming && l->scan.type != '>';
+}
+
 /* Moves the requests of a link, but a first one whose answer was begun, to journals of their
  * sessions. Returns these, in order; the caller frees the array. */
 static struct session **sort_out(struct link *l, uint32_t *count)
@@ -276,7 +282,7 @@ static struct session **sort_out(struct link *l, uint32_t *count)
             s->lost = xcalloc(1, sizeof *s->lost);
             askers[(*count)++] = s;
         }
-        if (i > 0 || !l->streaming) {
+        if (i > 0 || !reply_begun(l)) {
             journal_adopt(s->lost, &w->pool, j, r);
         }
     }
@@ -288,7 +294,7 @@ void linkset_lost(struct link *l, enum link_end end)
     uint32_t count;
     struct session **askers = sort_out(l, &count);
     struct session *begun =
-        l->streaming ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker) : NULL;
+        reply_begun(l) ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker) : NULL;
     bool retires = begun != NULL && end == LINK_END_GENERATION && l->state == LINK_READY &&
                    journal_at(&l->journal, 0)->command->cls == COMMAND_READ;
     linkset_forget(l);
@@ -303,6 +309,7 @@ void linkset_lost(struct link *l, enum link_end end)
         s->link = retires && s == begun ? l : NULL;
         s->outstanding = s->link != NULL ? 1 : 0;
         session_requests_lost(s, s == begun && !retires);
+        session_pump(s);
     }
     free(askers);
 }
@@ -312,13 +319,15 @@ void linkset_reclaim(struct session *s)
     struct worker *w = s->service->worker;
     const struct journal *j = &s->link->journal;
     CHECK(s->link->kind == LINK_SHARED && s->lost == NULL);
-    bool begun = s->link->streaming && worker_asker(w, journal_at(j, 0)->asker) == s;
+    bool begun = reply_begun(s->link) && worker_asker(w, journal_at(j, 0)->asker) == s;
     s->lost = xcalloc(1, sizeof *s->lost);
     for (uint32_t i = begun ? 1 : 0; i < j->count; i++) {
         if (worker_asker(w, journal_at(j, i)->asker) == s) {
             journal_adopt(s->lost, &w->pool, j, journal_at(j, i));
         }
     }
+    /* What was not sent yet stands between requests of others, and will be. */
+    journal_sent(s->lost, journal_unsent(s->lost));
     worker_leave_slot(w, s);
     worker_take_slot(w, s); /* what it asked has no asker now */
     s->link = NULL;

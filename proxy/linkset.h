@@ -56,7 +56,8 @@ void linkset_ready(struct link *l);
 void linkset_lost(struct link *l, enum link_end end);
 /* The link is being closed. */
 void linkset_forget(struct link *l);
-/* Takes what a session has on a shared link away from it, as if the link had been lost. */
+/* Takes what a session has on a shared link away from it, as if the link had been lost; what can't
+ * be kept from being sent counts as sent. */
 void linkset_reclaim(struct session *s);
 /* True if it is known, by a recent link, whether sessions without credentials are to be served; if
  * not, a link is opened to tell, unless none may be opened now. */

@@ -245,7 +245,10 @@ static void on_frame_idle(struct wheel_timer *timer)
 static void watch_frame(struct session *s)
 {
     struct loop *loop = s->service->worker->loop;
-    if (s->state == SESSION_OPEN && s->scan.length > 0) {
+    if (s->state != SESSION_OPEN) {
+        return; /* patience is for its last reply now */
+    }
+    if (s->scan.length > 0) {
         loop_arm(loop, &s->patience_timer, FRAME_IDLE_MAX_MS, on_frame_idle);
     } else {
         loop_disarm(loop, &s->patience_timer);
@@ -365,7 +368,7 @@ void session_lose_link(struct session *s)
 {
     if (s->state < SESSION_CLOSING && s->link != NULL) {
         if (s->link->kind == LINK_EXCLUSIVE) {
-            session_link_lost(s, LINK_END_SESSION);
+            session_give_up_link(s, LINK_END_SESSION);
         } else {
             linkset_reclaim(s);
         }

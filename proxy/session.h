@@ -153,8 +153,8 @@ void session_start_waiting(struct session *s);
 /* From the session's own link. */
 void session_link_ready(struct session *s);
 void session_link_lost(struct session *s, enum link_end end);
-/* A link that it shared is lost: s->lost has what it left, and is freed. begun: part of a reply was
- * given that can't be continued. */
+/* A link that it shared is lost: s->lost has what it left, which is parked or answered, and is freed.
+ * begun: part of a reply was given that can't be continued. */
 void session_requests_lost(struct session *s, bool begun);
 /* There is room for more bytes of a large request. */
 void session_link_drained(struct session *s);

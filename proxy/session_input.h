@@ -38,7 +38,9 @@ void say_not_executed(const struct session *s, struct buf *to);
 void session_set_reading(struct session *s);
 /* The profile of a client that has said nothing yet. */
 void session_set_plain_profile(struct session *s);
-/* What is on its link is judged as if the link had been lost. */
+/* What is on its link is judged as if the link had been lost, and stays parked. */
 void session_lose_link(struct session *s);
+/* The same of a link of its own. */
+void session_give_up_link(struct session *s, enum link_end end);
 
 #endif

@@ -253,7 +253,6 @@ void session_requests_lost(struct session *s, bool begun)
             service_unwait(s->service, s);
         }
         give_back(s, j);
-        session_pump(s);
     }
     journal_clear(j);
     free(j);
@@ -281,11 +280,8 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
     return true;
 }
 
-void session_link_lost(struct session *s, enum link_end end)
+void session_give_up_link(struct session *s, enum link_end end)
 {
-    if (s->link == NULL) {
-        return;
-    }
     CHECK(s->link->kind == LINK_EXCLUSIVE);
     if (s->link->streaming) {
         if (!keep_begun_reply(s, end)) {
@@ -310,5 +306,12 @@ void session_link_lost(struct session *s, enum link_end end)
     give_back(s, &s->link->journal);
     s->outstanding = 0;
     link_close(&s->link, end);
-    session_pump(s);
+}
+
+void session_link_lost(struct session *s, enum link_end end)
+{
+    if (s->link != NULL) {
+        session_give_up_link(s, end);
+        session_pump(s);
+    }
 }
