@@ -152,11 +152,13 @@ void session_stop_waiting(struct session *s)
  */
 static bool is_vetted(struct session *s)
 {
-    if (s->vetted || !service_shares(s->service)) {
+    if ((s->vetted && !s->set->needs_auth) || !service_shares(s->service)) {
         return true;
     }
     if (!s->set->profile.authenticated && !list_on(&s->set->node)) {
-        session_set_plain_profile(s); /* it came too late for that era */
+        struct linkset *now = linkset_get(s->service, &s->set->profile);
+        linkset_drop(&s->set); /* it came too late for that era */
+        s->set = now;
     }
     s->vetted = linkset_check(s->set);
     if (!s->vetted) {
