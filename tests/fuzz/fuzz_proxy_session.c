@@ -1,0 +1,500 @@
+/* Sessions, links and journals in a world that does anything at all: clients that pipeline, stop
+ * reading and leave; kernels that take what they like; servers that refuse, answer late, or go;
+ * primaries that move. A byte of the input says what happens next, those behind it how.
+ *
+ * What must hold: each client gets the answers to its own requests, in order; no request that may
+ * change something reaches servers whole twice, but for one that was refused; what is said to be in
+ * doubt was sent, what is said not to be executed was not; the books of the worker are right after
+ * every turn; and once all is well again, every client is answered. */
+#include <errno.h>
+#include <netinet/in.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/base/held.h"
+#include "proxy/linkset.h"
+#include "proxy/server.h"
+#include "tests/fuzz/proxy_session/world.h"
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
+int LLVMFuzzerInitialize(int *argc, char ***argv);
+
+#define STEPS_MAX 300u
+#define HEAL_MAX  400u
+
+struct world world;
+
+static struct topology_service published;
+static uint64_t published_serial;
+
+/* In place of the main thread. */
+
+void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint)
+{
+    (void)s;
+    CHECK(service == 0 && generation <= published.generation && hint < HINT_KINDS);
+}
+
+void server_report(struct server *s, size_t service, uint64_t generation,
+                   const struct switch_report *report)
+{
+    (void)s;
+    CHECK(service == 0 && generation <= published.generation && report != NULL);
+}
+
+void server_held(struct server *s, int64_t grown)
+{
+    (void)s;
+    (void)grown;
+}
+
+bool server_holds_too_much(const struct server *s)
+{
+    (void)s;
+    bool much = world.too_much;
+    world.too_much = false;
+    return much;
+}
+
+void server_worker_ended(struct server *s)
+{
+    (void)s;
+    const struct worker *w = world.worker;
+    CHECK(w->sessions.count == 0 && w->services[0].links.count == 0 && w->slots_used == 0);
+    for (size_t i = 0; i < LINKSET_BUCKETS; i++) {
+        CHECK(w->services[0].sets[i].count == 0);
+    }
+    net_free_dead();
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        client_forget(&world.client[i]);
+    }
+    CHECK(held_by_thread == (w->read_block != NULL ? (int64_t)w->read_block->cap : 0));
+}
+
+unsigned take(void)
+{
+    return world.input < world.input_end ? *world.input++ : 0;
+}
+
+/* The books */
+
+static void check_journal(const struct worker *w, const struct link *l)
+{
+    const struct journal *j = &l->journal;
+    CHECK(j->kept <= j->sent && j->sent <= j->queued && j->bytes.len == j->queued - j->kept);
+    uint64_t at = 0;
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct record *r = journal_at(j, i);
+        const struct session *s = worker_asker(w, r->asker);
+        CHECK(r->begin >= at && (r->end != UINT64_MAX || i + 1 == j->count));
+        CHECK(s == NULL || s->link == l);
+        at = r->end;
+    }
+}
+
+static void check_link(const struct worker *w, const struct link *l)
+{
+    CHECK(l->state != LINK_CLOSED && l->transport != NULL);
+    CHECK((l->kind == LINK_EXCLUSIVE) == (l->session != NULL));
+    CHECK(l->session == NULL || l->session->link == l);
+    CHECK((l->kind == LINK_WARM) == list_on(&l->in_set));
+    check_journal(w, l);
+}
+
+static uint32_t asked_of(const struct worker *w, const struct session *s)
+{
+    uint32_t n = 0;
+    for (uint32_t i = 0; s->link != NULL && i < s->link->journal.count; i++) {
+        n += worker_asker(w, journal_at(&s->link->journal, i)->asker) == s ? 1 : 0;
+    }
+    return n;
+}
+
+static void check_session(const struct worker *w, const struct session *s)
+{
+    CHECK(s->state != SESSION_CLOSED && s->transport != NULL && s->lost == NULL);
+    CHECK(s->outstanding == asked_of(w, s));
+    CHECK(s->outstanding == 0 || s->link != NULL);
+    CHECK(s->link == NULL || s->link->kind == LINK_EXCLUSIVE || s->outstanding > 0);
+    CHECK(s->asked == NULL || s->outstanding > 0 || s->tentative != NULL ||
+          s->state == SESSION_CLOSING);
+    CHECK(s->tentative == NULL || s->link != NULL || s->state == SESSION_CLOSING);
+    CHECK(!s->streaming || s->link != NULL || s->state == SESSION_CLOSING);
+    CHECK(s->scout == (s->service->scout == s));
+}
+
+static void check_worker(void)
+{
+    const struct worker *w = world.worker;
+    const struct worker_service *ws = &w->services[0];
+    uint32_t handshakes = 0, warm = 0, users = 0, sets_users = 0, slots = 0;
+    for (struct list_node *n = ws->links.first; n != NULL; n = n->next) {
+        const struct link *l = CONTAINER_OF(n, struct link, node);
+        check_link(w, l);
+        handshakes += l->state == LINK_CONNECTING || l->state == LINK_GREETING ? 1 : 0;
+        warm += l->kind == LINK_WARM ? 1 : 0;
+        users += list_on(&l->set->node) ? 1 : 0;
+    }
+    for (struct list_node *n = w->sessions.first; n != NULL; n = n->next) {
+        const struct session *s = CONTAINER_OF(n, struct session, node);
+        check_session(w, s);
+        users += list_on(&s->set->node) ? 1 : 0;
+        slots += s->asker.serial != 0 ? 1 : 0;
+    }
+    for (size_t i = 0; i < LINKSET_BUCKETS; i++) {
+        for (struct list_node *n = ws->sets[i].first; n != NULL; n = n->next) {
+            sets_users += CONTAINER_OF(n, struct linkset, node)->users;
+        }
+    }
+    CHECK(handshakes == w->handshakes);
+    CHECK(warm == w->warm_links);
+    CHECK(users == sets_users);
+    CHECK(slots == w->slots_used);
+    CHECK(w->dead_links.count == 0 && w->dead_sessions.count == 0);
+}
+
+/* What happens */
+
+static void publish(enum service_state state, bool moves, unsigned node)
+{
+    if (published.generation == 0 || moves) {
+        published.generation++;
+        published.primary = (struct sockaddr_any){.len = sizeof(struct sockaddr_in)};
+        /* All that the net looks at: which node it is. */
+        ((char *)&published.primary.ss)[sizeof(sa_family_t)] = (char)(node % NODES);
+    }
+    if (state == SERVICE_SERVING && !moves) { /* what was kept back is to be given */
+        for (unsigned i = 0; i < world.requests; i++) {
+            world.request[i].distrusted = false;
+        }
+    }
+    published.state = state;
+    published.state_since_ms = net_now();
+    published.hold_timeout_ms = 2000;
+    struct topology *t = topology_new(1);
+    t->serial = ++published_serial;
+    t->service[0] = published;
+    TRACE("published: %s generation %u node %u\n", service_state_word(state),
+          (unsigned)published.generation, node % NODES);
+    worker_take_topology(world.worker, t);
+}
+
+static void step_topology(unsigned how)
+{
+    static const enum service_state states[] = {SERVICE_SERVING, SERVICE_SUSPECT, SERVICE_HOLDING,
+                                                SERVICE_SERVING};
+    bool moves = how % 4 == 3;
+    publish(states[how % 4], moves, how / 4);
+}
+
+static struct client *client_at(unsigned how)
+{
+    return &world.client[how % CLIENTS];
+}
+
+static void step_ask(unsigned how)
+{
+    struct client *c = client_at(how);
+    unsigned what = take();
+    for (unsigned n = how / CLIENTS % 8 + 1; n > 0; n--) {
+        client_ask(c, (enum kind)(what % KINDS), what / KINDS);
+        what += how / 40 * 7; /* the same again, or a mixture */
+    }
+}
+
+/* Frames that are taken or not, at the fuzzer's discretion. No tags: they would be others'. */
+static void step_raw(unsigned how)
+{
+    struct client *c = client_at(how);
+    static const char *const words[] = {"SUBSCRIBE a\r\n",
+                                        "MONITOR\r\n",
+                                        "*0\r\n",
+                                        "\r\n",
+                                        "*1\r\n$4\r\nPING\r\n",
+                                        "*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n",
+                                        "*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n",
+                                        "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$",
+                                        "*1\r\n$4\r\nMULTI\r\n",
+                                        "POST / HTTP\r\n"};
+    if (c->transport == NULL || c->gone) {
+        return;
+    }
+    c->wild = true;
+    if (how / CLIENTS % 2 == 0) {
+        const char *word = words[take() % ARRAY_LEN(words)];
+        net_send(c->transport, word, strlen(word));
+        return;
+    }
+    for (unsigned n = take() % 32; n > 0; n--) {
+        char byte = (char)take();
+        byte = byte == '#' ? '+' : byte;
+        net_send(c->transport, &byte, 1);
+    }
+}
+
+static void step_client(unsigned how)
+{
+    struct client *c = client_at(how);
+    unsigned n = how / CLIENTS;
+    if (c->transport == NULL) {
+        net_accept(c, how % CLIENTS);
+        return;
+    }
+    TRACE("client %u does %u\n", how % CLIENTS, n % 8);
+    switch (n % 8) {
+    case 0: c->gone = c->transport->fin = true; return;
+    case 1: c->gone = c->transport->fin = c->transport->rst = true; return;
+    case 2: c->transport->room = 0; return;
+    case 3: c->transport->room = take(); return;
+    case 4: c->transport->room = SIZE_MAX; return;
+    case 5: c->transport->all = false; return;
+    case 6: net_arrive(c->transport, take()); return;
+    case 7: c->transport->all = true; return;
+    default: return;
+    }
+}
+
+static void say_what_nobody_asked(struct transport *t, unsigned how)
+{
+    static const char *const words[] = {"+OK\r\n",    "$3\r\nab",     "-READONLY no\r\n",
+                                        "x",          "*2\r\n:1\r\n", ">1\r\n+p\r\n",
+                                        "$70000\r\n", "_\r\n"};
+    world.evil = true;
+    net_send(t, words[how % ARRAY_LEN(words)], strlen(words[how % ARRAY_LEN(words)]));
+}
+
+static void step_server(unsigned how)
+{
+    struct conn *c = conn_at(how / 8);
+    if (c == NULL) {
+        return;
+    }
+    struct transport *t = conn_transport(c);
+    TRACE("conn %p does %u\n", (void *)c, how % 8);
+    switch (how % 8) {
+    case 0: conn_handle(c, 1, (enum mood)(take() % MOODS)); return;
+    case 1: conn_handle(c, REQUESTS_MAX, MOOD_RIGHT); return;
+    case 2: conn_end(c, false); return;
+    case 3: conn_end(c, true); return;
+    case 4: t->room = take() * 16; return;
+    case 5: t->room = SIZE_MAX; return;
+    case 6:
+        t->all = !t->all;
+        net_arrive(t, take());
+        return;
+    case 7:
+        if (take() >= 240) { /* seldom: nothing is judged behind it */
+            say_what_nobody_asked(t, take());
+        } else {
+            net_arrive(t, take());
+        }
+        return;
+    default: return;
+    }
+}
+
+static void step_node(unsigned how)
+{
+    struct node *node = &world.node[how % NODES];
+    TRACE("node %u does %u\n", how % NODES, how / NODES % 12);
+    switch (how / NODES % 12) {
+    case 0:
+    case 1: node->silent = !node->silent; return;
+    case 2: node->down = !node->down; return;
+    case 3: node->mute = !node->mute; return;
+    case 4: node->replica = !node->replica; return;
+    case 5: node->loading = !node->loading; return;
+    case 6: node->closed_to_default = !node->closed_to_default; return;
+    case 7: node->no_auth = !node->no_auth; return;
+    case 8: node->no_select = !node->no_select; return;
+    case 9: node->no_role = !node->no_role; return;
+    case 10: node->full = !node->full; return;
+    case 11: *node = (struct node){0}; return;
+    default: return;
+    }
+}
+
+static void step_connecting(unsigned how)
+{
+    for (struct list_node *n = world.transports.first; n != NULL; n = n->next) {
+        struct transport *t = CONTAINER_OF(n, struct transport, node);
+        if (t->connecting) {
+            static const int outcomes[] = {1, -ECONNREFUSED, -EMFILE, -ETIMEDOUT};
+            t->outcome = outcomes[how % ARRAY_LEN(outcomes)];
+            return;
+        }
+    }
+}
+
+static void step_time(unsigned how)
+{
+    static const uint64_t times[] = {1, 10, 50, 100, 250, 1000, 5000, 61000};
+    uint64_t ms = times[how % ARRAY_LEN(times)];
+    if (ms >= 5000) { /* a client that reads nothing, or begins a frame, is not waited for */
+        for (unsigned i = 0; i < CLIENTS; i++) {
+            world.client[i].excused = true;
+        }
+    }
+    TRACE("%u ms pass\n", (unsigned)ms);
+    net_pass(ms);
+}
+
+static void step_rare(unsigned how)
+{
+    switch (how % 4) {
+    case 0: world.backwards = !world.backwards; return;
+    case 1: /* the one that holds the most is closed */
+        if (how >= 128) {
+            world.too_much = true;
+            for (unsigned i = 0; i < CLIENTS; i++) {
+                world.client[i].excused = true;
+            }
+            worker_relieve(world.worker);
+        }
+        return;
+    default: return;
+    }
+}
+
+static void step(void)
+{
+    unsigned what = take(), how = take();
+    switch (what % 16) {
+    case 0:
+    case 1:
+    case 2:
+    case 3:
+    case 4: step_ask(how); break;
+    case 5: step_raw(how); break;
+    case 6:
+    case 7: step_client(how); break;
+    case 8:
+    case 9:
+    case 10: step_server(how); break;
+    case 11: step_node(how); break;
+    case 12: step_topology(how); break;
+    case 13: step_time(how); break;
+    case 14: step_connecting(how); break;
+    case 15: step_rare(how); break;
+    default: break;
+    }
+    if (what < 128) { /* else the next step happens in the same turn */
+        net_settle();
+        check_worker();
+    }
+}
+
+/* How it ends */
+
+static bool all_answered(void)
+{
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        const struct client *c = &world.client[i];
+        if (c->transport != NULL && !c->wild && !c->gone && c->first < c->count) {
+            return false;
+        }
+    }
+    return true;
+}
+
+static void heal(void)
+{
+    TRACE("all is well again\n");
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        struct transport *t = world.client[i].transport;
+        if (t != NULL) {
+            t->all = true;
+            t->room = SIZE_MAX;
+        }
+    }
+    servers_heal();
+    publish(SERVICE_SERVING, world.requests % 2 == 0, 0);
+    for (unsigned i = 0; i < HEAL_MAX && !all_answered(); i++) {
+        servers_heal();
+        net_pass(i < 200 ? 10 : 100);
+        net_settle();
+        check_worker();
+    }
+    CHECK(world.evil || all_answered());
+}
+
+/* The proxy stops: first for all that are idle, then for the rest. */
+static void stop(void)
+{
+    TRACE("the end\n");
+    world.stopping = true;
+    for (unsigned i = 0; i < CLIENTS; i++) {
+        world.client[i].gone = true;
+    }
+    worker_drain(world.worker, 100);
+    net_settle();
+    check_worker();
+    net_pass(101);
+    net_settle();
+    net_pass(10000); /* those that don't read */
+    net_settle();
+}
+
+void world_run(void)
+{
+    net_settle();
+    unsigned how = take();
+    if ((how & 1) == 0) {
+        publish(SERVICE_SERVING, true, how / 16);
+        net_settle();
+    }
+    for (unsigned i = 0; i < CLIENTS && (how & 2) == 0; i++) {
+        net_accept(&world.client[i], i);
+    }
+    for (unsigned n = 0; n < STEPS_MAX && world.input < world.input_end; n++) {
+        step();
+    }
+    net_settle();
+    check_worker();
+    if ((how & 4) == 0) {
+        heal();
+    }
+    stop();
+}
+
+int LLVMFuzzerInitialize(int *argc, char ***argv)
+{
+    (void)argc;
+    (void)argv;
+    world.trace = getenv("FUZZ_TRACE") != NULL;
+    log_set_level(world.trace ? LOG_DEBUG : (enum log_level)(LOG_ERROR + 1));
+    command_init();
+    return 0;
+}
+
+int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
+{
+    static char name[] = "m", password[] = "p", user[] = "u2";
+    struct config_service service = {.name = name,
+                                     .links_per_profile = 1,
+                                     .client_output_limit = 64u << 20,
+                                     .hold_grace_ms = 50,
+                                     .stall_timeout_ms = 250,
+                                     .connect_timeout_ms = 1000,
+                                     .retain_max = 100000};
+    struct config config = {.services = &service, .service_count = 1};
+    bool trace = world.trace;
+    memset(&world, 0, sizeof world);
+    world.trace = trace;
+    world.input = data;
+    world.input_end = data + size;
+    world.large_left = 4;
+    unsigned how = take();
+    service.links = (how & 3) == 3 ? LINKS_EXCLUSIVE : LINKS_SHARED;
+    service.links_per_profile = (how & 4) != 0 ? 2 : 1;
+    world.own_identity = (how & 24) == 24;
+    if (world.own_identity) {
+        service.user = user;
+        service.password = password;
+    }
+    memset(&published, 0, sizeof published);
+    struct worker *w = worker_start(NULL, &config, 0);
+    worker_join(&w);
+    return 0;
+}

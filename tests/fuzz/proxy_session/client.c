@@ -1,0 +1,333 @@
+/* Clients. Each knows what it asked, in which order, and what it is to the server by what it was
+ * told; and it takes nothing that does not fit. */
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "proxy/session.h"
+#include "tests/fuzz/proxy_session/world.h"
+
+#define LARGE_REQUEST 70000
+#define HUGE_REQUEST  130000 /* more than retain-max */
+
+static int first_user(void)
+{
+    return world.own_identity ? 2 : 0;
+}
+
+void client_begin(struct client *c, unsigned index)
+{
+    (void)index;
+    buf_release(&c->in);
+    *c = (struct client){.self = {.resp = 2, .user = first_user()}};
+    reply_scan_reset(&c->scan, 1u << 20);
+}
+
+static bool judged(const struct client *c)
+{
+    return !c->wild && !world.evil;
+}
+
+/* Requests */
+
+static void put_request(struct buf *out, const struct request *r, unsigned how)
+{
+    static const char *const verbs[KINDS] = {
+        "ECHO",    "SET",  "EVAL",      "BLPOP",  "MULTI",  "EXEC", "DISCARD", "WATCH",
+        "UNWATCH", "WAIT", "X.UNKNOWN", "CLIENT", "SELECT", "AUTH", "HELLO",   "CLIENT"};
+    char tag[16], number[16];
+    (void)snprintf(tag, sizeof tag, "#%u#", r->number);
+    int n = (int)strlen(tag);
+    switch (r->kind) {
+    case KIND_GET:
+        if (how % 8 == 1) {
+            buf_printf(out, "ECHO %s\r\n", tag);
+            return;
+        }
+        if (how % 8 == 2) {
+            buf_printf(out, "echo \"%s\"\n", tag);
+            return;
+        }
+        break;
+    case KIND_SET:
+        if (how % 8 < 2 && world.large_left > 0) {
+            size_t padding = how % 8 == 0 ? LARGE_REQUEST : HUGE_REQUEST;
+            world.large_left--;
+            buf_printf(out, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%zu\r\n", n, tag, padding);
+            memset(buf_reserve(out, padding), 'x', padding);
+            buf_commit(out, padding);
+            buf_append_str(out, "\r\n");
+            return;
+        }
+        break;
+    case KIND_WAIT: buf_printf(out, "*3\r\n$4\r\nWAIT\r\n$%d\r\n%s\r\n$1\r\n0\r\n", n, tag); return;
+    case KIND_PINNED:
+        buf_printf(out, "*3\r\n$6\r\nCLIENT\r\n$4\r\nLIST\r\n$%d\r\n%s\r\n", n, tag);
+        return;
+    case KIND_SELECT: buf_printf(out, "*2\r\n$6\r\nSELECT\r\n$1\r\n%d\r\n", r->value); return;
+    case KIND_AUTH:
+        buf_printf(out, "*3\r\n$4\r\nAUTH\r\n$2\r\nu%d\r\n$1\r\n%s\r\n", r->value % 4,
+                   r->value < 4 ? "p" : "q");
+        return;
+    case KIND_HELLO:
+        if (r->value < 4) {
+            buf_printf(out, "*2\r\n$5\r\nHELLO\r\n$1\r\n%d\r\n", r->value);
+            return;
+        }
+        buf_printf(out,
+                   "*7\r\n$5\r\nHELLO\r\n$1\r\n%d\r\n$4\r\nAUTH\r\n$2\r\nu1\r\n$1\r\n%s\r\n$7\r\n"
+                   "SETNAME\r\n$2\r\nn1\r\n",
+                   r->value % 2 + 2, r->value < 6 ? "p" : "q");
+        return;
+    case KIND_SETNAME:
+        buf_printf(out, "*3\r\n$6\r\nCLIENT\r\n$7\r\nSETNAME\r\n$%d\r\n%s\r\n",
+                   r->value > 0 ? 2 : 0,
+                   r->value == 1   ? "n1"
+                   : r->value == 2 ? "n2"
+                                   : "");
+        return;
+    case KIND_GETNAME: buf_append_str(out, "*2\r\n$6\r\nCLIENT\r\n$7\r\nGETNAME\r\n"); return;
+    case KIND_RESET: buf_append_str(out, "*1\r\n$5\r\nRESET\r\n"); return;
+    case KIND_QUIT: buf_append_str(out, "*1\r\n$4\r\nQUIT\r\n"); return;
+    case KIND_EVAL:
+    case KIND_BLPOP:
+    case KIND_MULTI:
+    case KIND_EXEC:
+    case KIND_DISCARD:
+    case KIND_WATCH:
+    case KIND_UNWATCH:
+    case KIND_UNKNOWN:
+    case KINDS: break;
+    }
+    (void)snprintf(number, sizeof number, "%zu", strlen(verbs[r->kind]));
+    buf_printf(out, "*3\r\n$%s\r\n%s\r\n$%d\r\n%s\r\n$1\r\n0\r\n", number, verbs[r->kind], n, tag);
+}
+
+void client_ask(struct client *c, enum kind kind, unsigned how)
+{
+    if (c->transport == NULL || c->gone || world.requests == REQUESTS_MAX) {
+        return;
+    }
+    static const int values[KINDS] = {[KIND_SELECT] = 6, [KIND_AUTH] = 8, [KIND_SETNAME] = 3};
+    unsigned number = world.requests++;
+    struct request *r = &world.request[number];
+    *r = (struct request){.kind = kind, .number = number};
+    r->value = kind == KIND_HELLO ? 2 + (int)(how % 6)
+                                  : (int)(values[kind] > 0 ? how % (unsigned)values[kind] : 0);
+    struct buf frame = {0};
+    put_request(&frame, r, how);
+    TRACE("client %td asks #%u: %.20s\n", c - world.client, number, buf_head(&frame) + 4);
+    net_send(c->transport, buf_head(&frame), buf_len(&frame));
+    buf_release(&frame);
+    c->asked[c->count++] = number;
+    c->gone = kind == KIND_QUIT;
+}
+
+/* Answers */
+
+static bool starts(struct slice reply, const char *words)
+{
+    return slice_starts_with(reply, words);
+}
+
+/* What the proxy says of what certainly was not executed. */
+static bool says_not_executed(struct slice reply)
+{
+    return starts(reply, "-LOADING No primary available") ||
+           starts(reply, "-NOAUTH The session could not be authenticated again") ||
+           starts(reply, "-NOAUTH Authentication required.\r\n") ||
+           (reply.p[0] == '-' && memmem(reply.p, reply.n, "#-1#", 4) != NULL); /* in a greeting */
+}
+
+/* A reply of a server's own to this very request, from a connection that is what the client is. */
+static void check_own(const struct client *c, const struct request *r, struct slice reply)
+{
+    char body[64];
+    int tag = snprintf(body, sizeof body, "#%u#", r->number);
+    if (!c->blurred && reply.p[0] != '-') {
+        tag = snprintf(body, sizeof body, "#%u#@%d/%d/%d", r->number, c->self.db, c->self.user,
+                       c->self.resp);
+    }
+    size_t n = reply.n < 300 || reply.p[0] == '*' ? reply.n : 300;
+    CHECK(memmem(reply.p, n, body, (size_t)tag) != NULL);
+    CHECK(r->sent > 0 && !r->distrusted);
+}
+
+static void exec_answered(struct client *c, const struct request *r, struct slice reply)
+{
+    bool multi = c->self.multi;
+    c->self.multi = false;
+    if (reply.p[0] == '-') {
+        if (starts(reply, "-EXECABORT Transaction discarded because the primary changed")) {
+            CHECK(r->open == 0 && multi);
+        } else {
+            CHECK(tag_in(reply) == (int)r->number);
+        }
+        return;
+    }
+    if (starts(reply, "*-1") || starts(reply, "_")) {
+        CHECK(r->open == 0 && multi); /* its WATCH was lost */
+        return;
+    }
+    CHECK(reply.p[0] == '*' && multi);
+    const char *at = reply.p;
+    for (unsigned i = 0; i < c->queued_count; i++) {
+        char tag[16];
+        (void)snprintf(tag, sizeof tag, "#%u#", c->queued[i]);
+        at = memmem(at, (size_t)(reply.p + reply.n - at), tag, strlen(tag));
+        CHECK(at != NULL);
+    }
+    check_own(c, r, reply);
+}
+
+/* In the order of commands that say +OK when they succeed. */
+static void state_answered(struct client *c, const struct request *r, struct slice reply)
+{
+    struct identity *s = &c->self;
+    if (reply.p[0] == '-') {
+        return;
+    }
+    if (s->multi && starts(reply, "+QUEUED")) {
+        c->blurred = c->blurred || r->kind != KIND_GETNAME;
+        return;
+    }
+    switch ((int)r->kind) {
+    case KIND_SELECT: s->db = r->value; break;
+    case KIND_AUTH: s->user = r->value % 4; break;
+    case KIND_SETNAME: s->name = r->value; break;
+    case KIND_HELLO:
+        s->resp = r->value < 4 ? r->value : r->value % 2 + 2;
+        s->user = r->value < 4 ? s->user : 1;
+        s->name = r->value < 4 ? s->name : 1;
+        CHECK(reply.p[0] == (s->resp == 3 ? '%' : '*'));
+        return;
+    case KIND_GETNAME:
+        CHECK(c->blurred ||
+              (s->name == 0 ? starts(reply, "$-1") || starts(reply, "_")
+                            : starts(reply, "$2\r\nn") && reply.p[5] == '0' + s->name));
+        return;
+    case KIND_RESET:
+        CHECK(starts(reply, "+RESET"));
+        c->self = (struct identity){.resp = 2, .user = first_user()};
+        c->blurred = false;
+        return;
+    default: break;
+    }
+    CHECK(starts(reply, "+OK"));
+}
+
+static void plain_answered(struct client *c, const struct request *r, struct slice reply)
+{
+    if (starts(reply, "+QUEUED\r\n")) {
+        CHECK(c->self.multi);
+        c->queued[c->queued_count++] = r->number;
+        return;
+    }
+    bool nil = starts(reply, "*-1\r\n") || starts(reply, "_\r\n");
+    if (nil && r->kind == KIND_BLPOP) {
+        return;
+    }
+    if (r->kind == KIND_WAIT && starts(reply, ":0\r\n")) {
+        return;
+    }
+    if ((r->kind == KIND_WATCH || r->kind == KIND_UNWATCH) && reply.p[0] == '+') {
+        CHECK(starts(reply, "+OK\r\n"));
+        return;
+    }
+    if (c->self.multi && starts(reply, "-ERR WATCH inside MULTI")) {
+        return;
+    }
+    check_own(c, r, reply);
+}
+
+static void answered(struct client *c, struct request *r, struct slice reply)
+{
+    bool state = r->kind >= KIND_SELECT;
+    if (r->kind == KIND_SET && starts(reply, "-ERR Protocol error: unauthenticated bulk length")) {
+        c->wild = true; /* it is closed, as Redis closes whoever says so much before AUTH */
+        return;
+    }
+    if (starts(reply, "-INDOUBT ")) {
+        CHECK(state || r->sent > 0 || world.stopping);
+        c->self.multi = c->self.multi && r->kind != KIND_EXEC;
+        return;
+    }
+    if (says_not_executed(reply)) {
+        CHECK(r->open == 0 || r->kind < KIND_SET || r->kind > KIND_BLPOP);
+        CHECK(r->kind != KIND_EXEC || r->open == 0);
+        return;
+    }
+    switch ((int)r->kind) {
+    case KIND_MULTI:
+        if (reply.p[0] == '+') {
+            CHECK(starts(reply, "+OK\r\n"));
+            c->self.multi = true;
+            c->queued_count = 0;
+        } else {
+            CHECK(reply.p[0] == '-');
+        }
+        return;
+    case KIND_DISCARD:
+        CHECK(starts(reply, "+OK\r\n") || reply.p[0] == '-');
+        c->self.multi = false;
+        return;
+    case KIND_EXEC: exec_answered(c, r, reply); return;
+    default: break;
+    }
+    if (state) {
+        state_answered(c, r, reply);
+    } else {
+        plain_answered(c, r, reply);
+    }
+}
+
+static void take_reply(struct client *c, struct slice reply, char type)
+{
+    TRACE("client %td gets %.*s\n", c - world.client, (int)(reply.n < 60 ? reply.n : 60), reply.p);
+    if (type == '>' || !judged(c)) {
+        return;
+    }
+    CHECK(c->first < c->count); /* nobody asked for more */
+    struct request *r = &world.request[c->asked[c->first++]];
+    answered(c, r, reply);
+    r->answered = true;
+}
+
+void client_received(struct client *c, struct slice bytes)
+{
+    if (!judged(c)) {
+        return;
+    }
+    buf_append(&c->in, bytes);
+    while (buf_len(&c->in) > c->scan.length) {
+        struct slice in = buf_slice(&c->in);
+        size_t seen = (size_t)c->scan.length, used;
+        enum scan_result result =
+            reply_scan_feed(&c->scan, slice_of(in.p + seen, in.n - seen), &used);
+        CHECK(result != SCAN_ERROR);
+        if (result == SCAN_MORE) {
+            return;
+        }
+        take_reply(c, slice_of(in.p, seen + used), c->scan.type);
+        buf_consume(&c->in, seen + used);
+        reply_scan_reset(&c->scan, 1u << 20);
+    }
+}
+
+void client_proxy_closed(struct client *c)
+{
+    const struct session *s = c->session;
+    bool cut = c->scan.length > 0 || s->out.len > 0;
+    TRACE("client %td closed, end %d cut %d\n", c - world.client, (int)s->end, cut);
+    /* A client is never left because the primary is. */
+    if (judged(c) && !c->gone && !c->excused) {
+        CHECK(cut || (s->state >= SESSION_CLOSING && s->end == SESSION_END_UNCARRIED));
+    }
+    c->transport = NULL;
+    c->session = NULL;
+}
+
+void client_forget(struct client *c)
+{
+    buf_release(&c->in);
+}
