@@ -13,6 +13,8 @@
 struct session;
 struct worker;
 
+#define LINKSET_BUCKETS 64u /* lists that the sets are found in */
+
 /* What a switch meant to the requests of one worker; sent to the main thread once all that waited
  * has gone on. */
 struct switch_report {

@@ -37,10 +37,10 @@ void tentative_give_up(struct session *s);
 /* The link is gone and left these requests: true if the replies kept must be given as they are;
  * false if their requests may be sent again. */
 bool tentative_settled(const struct tentative *t, const struct journal *left);
-/* Moves what is kept to the end of the list of parked items: as answers, or as requests. *t becomes
- * NULL, and may be. */
-void tentative_park(struct tentative **t, bool settled, struct list *items);
-/* Forgets all of it; *t becomes NULL, and may be. */
-void tentative_clear(struct tentative **t);
+/* Moves what is kept to the end of the list of parked items: as answers, or as requests. *where
+ * becomes NULL, and may be. */
+void tentative_park(struct tentative **where, bool settled, struct list *items);
+/* Forgets all of it; *where becomes NULL, and may be. */
+void tentative_clear(struct tentative **where);
 
 #endif

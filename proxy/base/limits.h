@@ -64,8 +64,6 @@
 #define SMALL_REPLIES_MIN 1000u
 /* Inline requests up to here may go on a shared link. */
 #define SHARED_INLINE_MAX 1024u
-/* Profiles of a service are found in so many lists. */
-#define LINKSET_BUCKETS 64u
 
 /* hold-timeout = auto: at least this long, and as long as no Sentinel has told its down-after. */
 #define HOLD_TIMEOUT_MIN_MS 30000u

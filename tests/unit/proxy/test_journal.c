@@ -139,6 +139,41 @@ static void test_keep_first(void **state)
     block_pool_clear(&pool);
 }
 
+/* What `some` has of `all`, whose records with a bit in `which` it adopted. */
+static void assert_adopted(const struct journal *some, const struct journal *all, unsigned which)
+{
+    uint32_t k = 0;
+    for (uint32_t i = 0; i < all->count; i++) {
+        if ((which & 1u << i) == 0) {
+            continue;
+        }
+        const struct record *from = journal_at(all, i), *to = journal_at(some, k++);
+        assert_int_equal(journal_state(some, to), journal_state(all, from));
+        assert_ptr_equal(to->command, from->command);
+        assert_int_equal(to->asker.serial, someone.serial);
+        char bytes[64];
+        assert_int_equal(journal_bytes(some, to), strlen(frames[i]));
+        journal_copy(some, to, bytes);
+        assert_memory_equal(bytes, frames[i], strlen(frames[i]));
+    }
+    assert_int_equal(some->count, k);
+}
+
+static void adopt_some(struct block_pool *pool, unsigned which, size_t sent)
+{
+    struct journal all = {0}, some = {0};
+    write_frames(&all, pool);
+    journal_sent(&all, sent);
+    for (uint32_t i = 0; i < all.count; i++) {
+        if ((which & 1u << i) != 0) {
+            journal_adopt(&some, pool, &all, journal_at(&all, i));
+        }
+    }
+    assert_adopted(&some, &all, which);
+    journal_clear(&all);
+    journal_clear(&some);
+}
+
 /* A link that several share is lost: what each of them had on it, with all that was known of it. */
 static void test_adopted(void **state)
 {
@@ -150,29 +185,7 @@ static void test_adopted(void **state)
     }
     for (unsigned which = 1; which < 1u << ARRAY_LEN(frames); which++) {
         for (size_t sent = 0; sent <= total; sent++) {
-            struct journal all = {0}, some = {0};
-            write_frames(&all, &pool);
-            journal_sent(&all, sent);
-            for (uint32_t i = 0; i < all.count; i++) {
-                if ((which & 1u << i) != 0) {
-                    journal_adopt(&some, &pool, &all, journal_at(&all, i));
-                }
-            }
-            for (uint32_t i = 0, k = 0; i < all.count; i++) {
-                if ((which & 1u << i) == 0) {
-                    continue;
-                }
-                const struct record *from = journal_at(&all, i), *to = journal_at(&some, k++);
-                assert_int_equal(journal_state(&some, to), journal_state(&all, from));
-                assert_ptr_equal(to->command, from->command);
-                assert_int_equal(to->asker.serial, someone.serial);
-                char bytes[64];
-                assert_int_equal(journal_bytes(&some, to), strlen(frames[i]));
-                journal_copy(&some, to, bytes);
-                assert_memory_equal(bytes, frames[i], strlen(frames[i]));
-            }
-            journal_clear(&all);
-            journal_clear(&some);
+            adopt_some(&pool, which, sent);
         }
     }
     block_pool_clear(&pool);
