@@ -196,9 +196,11 @@ const struct command *command_numbered(size_t number)
     return &rows[number - 1].command;
 }
 
-bool command_is_known(struct slice name, const struct slice *sub)
+bool command_is_known(struct slice whole)
 {
-    return find(name, sub) != NULL;
+    struct slice name, sub;
+    bool split = command_name_split(whole, &name, &sub);
+    return find(name, split ? &sub : NULL) != NULL;
 }
 
 const struct command *command_stricter(size_t number, bool writes, bool blocks)

@@ -73,8 +73,8 @@ const struct command *command_lookup_name(struct slice name) NODISCARD;
 /* How many rows the table has, and that row's command. */
 size_t command_count(void);
 const struct command *command_numbered(size_t number);
-/* True if the table has a row of that name, or of that sub-command. */
-bool command_is_known(struct slice name, const struct slice *sub) NODISCARD;
+/* True if the table has a row of that name, "name|sub" for a sub-command. */
+bool command_is_known(struct slice whole) NODISCARD;
 /* What becomes of that row where the server says that it writes, or that it blocks: a read that
  * writes is a write, what blocks takes a link of its own. NULL: the row as it is. Lives for ever.
  */

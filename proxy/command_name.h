@@ -54,4 +54,13 @@ static inline bool command_name_is(struct slice own, struct slice name, const st
            command_name_same(own.p + name.n + 1, *sub);
 }
 
+/* Takes "name|sub" apart; false where it is a name alone. */
+static inline bool command_name_split(struct slice whole, struct slice *name, struct slice *sub)
+{
+    const char *bar = memchr(whole.p, '|', whole.n);
+    *name = bar == NULL ? whole : slice_of(whole.p, (size_t)(bar - whole.p));
+    *sub = bar == NULL ? (struct slice){0} : slice_of(bar + 1, whole.n - name->n - 1);
+    return bar != NULL;
+}
+
 #endif

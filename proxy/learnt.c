@@ -40,18 +40,6 @@ static const struct command *command_of(uint32_t flags, bool shared)
     return writes ? &write_leased : &read_leased;
 }
 
-static struct slice before_bar(struct slice name)
-{
-    const char *bar = memchr(name.p, '|', name.n);
-    return bar == NULL ? name : slice_of(name.p, (size_t)(bar - name.p));
-}
-
-static struct slice behind_bar(struct slice name)
-{
-    size_t n = before_bar(name).n;
-    return n == name.n ? (struct slice){0} : slice_of(name.p + n + 1, name.n - n - 1);
-}
-
 /* The slot of that name, or the free one where it would go. */
 static struct learnt_name *slot_of(const struct learnt *l, struct slice name,
                                    const struct slice *sub)
@@ -65,22 +53,19 @@ static struct learnt_name *slot_of(const struct learnt *l, struct slice name,
 
 static struct learnt_name *slot_named(const struct learnt *l, struct slice whole)
 {
-    struct slice sub = behind_bar(whole);
-    return slot_of(l, before_bar(whole), sub.p == NULL ? NULL : &sub);
-}
-
-static bool is_known(struct slice whole)
-{
-    struct slice sub = behind_bar(whole);
-    return command_is_known(before_bar(whole), sub.p == NULL ? NULL : &sub);
+    struct slice name, sub;
+    bool split = command_name_split(whole, &name, &sub);
+    return slot_of(l, name, split ? &sub : NULL);
 }
 
 /* It, or all of its parent. */
 static bool may_share(const struct config_commands *shared, struct slice whole)
 {
+    struct slice parent, sub;
+    (void)command_name_split(whole, &parent, &sub);
     for (size_t i = 0; i < shared->count; i++) {
         struct slice one = slice_str(shared->v[i]);
-        if (slice_eq(one, whole) || slice_eq(one, before_bar(whole))) {
+        if (slice_eq(one, whole) || slice_eq(one, parent)) {
             return true;
         }
     }
@@ -107,7 +92,7 @@ static void learn_listed(struct learnt *l, const struct config_commands *shared)
     for (size_t i = 0; l->list != NULL && i < l->list->count; i++) {
         struct slice name = slice_str(l->list->v[i].name);
         uint32_t flags = l->list->v[i].flags;
-        if (!is_known(name)) {
+        if (!command_is_known(name)) {
             bool parent = (flags & LISTED_PARENT) != 0, share = may_share(shared, name);
             put(l, name, parent ? unlisted(share) : command_of(flags, share), parent);
         }
@@ -117,13 +102,12 @@ static void learn_listed(struct learnt *l, const struct config_commands *shared)
 static void learn_shared(struct learnt *l, const struct config_commands *shared)
 {
     for (size_t i = 0; i < shared->count; i++) {
-        struct slice name = slice_str(shared->v[i]);
-        struct slice parent = before_bar(name);
-        if (is_known(name) || slot_named(l, name)->name.p != NULL) {
+        struct slice name = slice_str(shared->v[i]), parent, sub;
+        if (command_is_known(name) || slot_named(l, name)->name.p != NULL) {
             continue;
         }
         put(l, name, unlisted(true), false);
-        if (parent.n < name.n && !command_is_known(parent, NULL)) {
+        if (command_name_split(name, &parent, &sub) && !command_is_known(parent)) {
             put(l, parent, slot_of(l, parent, NULL)->command, true);
         }
     }

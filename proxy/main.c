@@ -31,6 +31,23 @@ static void print_report(const struct config_report *report)
     }
 }
 
+/* What the table of commands has to say of the configuration: config knows none. */
+static void remark_commands(const struct config *config)
+{
+    for (size_t i = 0; i < config->service_count; i++) {
+        const struct config_commands *shared = &config->services[i].shared_commands;
+        for (size_t k = 0; k < shared->count; k++) {
+            if (command_is_known(slice_str(shared->v[k]))) {
+                (void)fprintf(
+                    stderr,
+                    "vedette: warning: [service %s]: '%s' in shared-commands does nothing: "
+                    "Vedette knows this command and where it may go; leave it out\n",
+                    config->services[i].name, shared->v[k]);
+            }
+        }
+    }
+}
+
 /* Writes what was asked for to stdout; a full or closed stdout is a runtime error. */
 static int print(struct slice text)
 {
@@ -41,12 +58,16 @@ static int print(struct slice text)
 static int act(enum config_action action, const struct config *config)
 {
     struct buf out = {0};
+    command_init();
     switch (action) {
     case CONFIG_RUN:
+        remark_commands(config);
         log_set_level(config->proxy.log_level);
-        command_init();
         return server_run(config);
-    case CONFIG_CHECK: buf_append_str(&out, "vedette: the configuration is good\n"); break;
+    case CONFIG_CHECK:
+        remark_commands(config);
+        buf_append_str(&out, "vedette: the configuration is good\n");
+        break;
     case CONFIG_PRINT: config_print(config, &out); break;
     case CONFIG_VERSION: buf_append_str(&out, "vedette " VEDETTE_VERSION "\n"); break;
     case CONFIG_HELP: config_help(&out); break;

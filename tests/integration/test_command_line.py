@@ -38,6 +38,16 @@ def test_check(file):
     assert "3ntinel-pw" not in out + err and "r3dis-pw" not in out + err
 
 
+def test_check_warns_of_shared_commands_that_are_known(file):
+    """Only of those; what Vedette does not know is the user's to name."""
+    code, _, err = run("--config", str(file), "--check",
+                       env={"VEDETTE_SHARED_COMMANDS": "json.get,GET,client|kill,client|new"})
+    assert code == 0, err
+    told = [line for line in err.splitlines() if "shared-commands" in line]
+    assert len(told) == 2 and all("[service mymaster]" in line for line in told)
+    assert "'get'" in told[0] and "'client|kill'" in told[1]
+
+
 def test_print_config_masks_secrets(file, tmp_path):
     code, out, err = run("--config", str(file), "--print-config", "--set", "proxy.workers=3",
                          env={"VEDETTE_HOLD_ON_FAILOVER": "no"})

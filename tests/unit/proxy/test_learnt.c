@@ -185,6 +185,8 @@ static void configured_ones_share(void **state)
     /* The table's own are not for the configuration to change. */
     assert_int_equal(lookup(l, "client kill x")->link, COMMAND_PINNED);
     assert_int_equal(lookup(l, "get k")->cls, COMMAND_READ);
+    assert_true(command_is_known(slice_str("client|kill")) && command_is_known(slice_str("get")));
+    assert_false(command_is_known(slice_str("client|k")) || command_is_known(slice_str("g|t")));
     learnt_free(&l);
     /* Where the server does not tell. */
     l = learnt_new(NULL, &shared);

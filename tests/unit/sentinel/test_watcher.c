@@ -102,6 +102,16 @@ static bool second_generation(struct stage *s)
     return serving(s) && service(s)->generation == 2;
 }
 
+static bool told_commands(struct stage *s)
+{
+    return serving(s) && service(s)->commands != NULL;
+}
+
+static bool refused_commands(struct stage *s)
+{
+    return second_generation(s) && s->node[1].commanded > 0 && service(s)->commands == NULL;
+}
+
 static bool all_subscribed(struct stage *s)
 {
     bool all = serving(s);
@@ -570,6 +580,33 @@ static void names_are_resolved(void **state)
 }
 
 /* loop_free checks that nothing stays open, the sanitizer that nothing is used after. */
+/* What one primary said serves until the next one says otherwise, or that it does not tell. */
+static void each_primary_tells_its_commands(void **state)
+{
+    struct stage s;
+    (void)state;
+    stage_set(&s);
+    s.node[0].commands = "*1\r\n*3\r\n$3\r\nfoo\r\n:1\r\n*1\r\n+readonly\r\n";
+    stage_start(&s);
+    assert_true(run_until(&s, all_subscribed, PATIENCE));
+    assert_true(run_until(&s, told_commands, PATIENCE));
+    assert_int_equal(command_list_flags(service(&s)->commands, "foo"), LISTED_READONLY);
+    assert_int_equal(s.node[0].commanded, 1);
+    s.node[1].role = "master";
+    for (size_t i = 0; i < SENTINELS; i++) {
+        tell_switch(&s, i);
+    }
+    assert_true(run_until(&s, second_generation, PATIENCE));
+    assert_non_null(service(&s)->commands);
+    assert_true(run_until(&s, refused_commands, PATIENCE));
+    s.node[1].commands = "*1\r\n*3\r\n$3\r\nfoo\r\n:1\r\n*1\r\n+write\r\n";
+    assert_true(run_until(&s, told_commands, PATIENCE));
+    assert_int_equal(command_list_flags(service(&s)->commands, "foo"), LISTED_WRITE);
+    assert_int_equal(s.node[0].commanded, 1);
+    assert_int_equal(s.node[1].commanded, 2);
+    stage_clear(&s);
+}
+
 static void it_can_be_stopped_at_any_time(void **state)
 {
     (void)state;
@@ -611,6 +648,7 @@ int main(void)
         cmocka_unit_test(a_node_that_refuses_role_is_believed_with_a_majority),
         cmocka_unit_test(a_hand_over_is_followed),
         cmocka_unit_test(names_are_resolved),
+        cmocka_unit_test(each_primary_tells_its_commands),
         cmocka_unit_test(it_can_be_stopped_at_any_time),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
