@@ -2,6 +2,7 @@
 #include "proxy/session_input.h"
 
 #include "proxy/base/log.h"
+#include "proxy/linkset.h"
 #include "proxy/worker.h"
 
 void say_not_executed(const struct session *s, struct buf *to)
@@ -61,6 +62,9 @@ static void set_name(struct session *s, struct slice name)
         session_give_str(s, "-ERR Client names cannot contain spaces, newlines or special "
                             "characters.\r\n");
         return;
+    }
+    if (s->link != NULL) {
+        linkset_give_back(s); /* its lease is over; the next one is told the name */
     }
     buf_release(&s->name);
     buf_append(&s->name, name);
