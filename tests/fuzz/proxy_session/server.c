@@ -220,7 +220,7 @@ static void check_shared(const struct conn *c, const struct order *o)
     }
     CHECK(l->kind == LINK_SHARED || o->verb == VERB_PING);
     CHECK(o->verb != VERB_BLPOP && o->verb != VERB_MULTI && o->verb != VERB_WATCH &&
-          o->verb != VERB_ROLE && o->verb != VERB_UNKNOWN);
+          o->verb != VERB_UNKNOWN);
     CHECK(o->tag < 0 || world.request[o->tag].kind != KIND_PINNED);
 }
 
