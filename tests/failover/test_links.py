@@ -142,10 +142,9 @@ def test_26_reply_dropped_read(setup):
         rule.wait()
 
 
-def test_26_discarded_transaction_keeps_its_place(setup):
+def test_26_discarded_transaction_keeps_its_place():
     """What is answered here waits for the read before it, which is sent again."""
-    _, relay, proxy = setup
-    with proxy.connect() as client:
+    with relayed({"links": "exclusive"}) as (_, relay, proxy), proxy.connect() as client:
         client.ok("SET", "t", "1")
         request = b"".join(encode(*words) for words in
                            (("GET", "t"), ("MULTI",), ("SET", "t", "2"), ("DISCARD",), ("PING",)))

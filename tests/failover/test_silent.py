@@ -13,7 +13,7 @@ from support.wait import wait_until
 
 def test_a_greeting_that_never_comes():
     """That link is given up after a second; nobody else hears of it."""
-    with relayed() as (_, relay, proxy), proxy.connect() as other:
+    with relayed({"links": "exclusive"}) as (_, relay, proxy), proxy.connect() as other:
         other.ok("PING")
         rule = relay.add(Rule("blackhole", DOWN))
         with proxy.connect() as client:
@@ -29,7 +29,7 @@ def test_a_greeting_that_never_comes():
 
 def test_a_connect_that_never_completes():
     """Given up after connect-timeout, again and again; then the request goes on."""
-    with relayed({"connect-timeout": "300ms"}) as (_, relay, proxy):
+    with relayed({"connect-timeout": "300ms", "links": "exclusive"}) as (_, relay, proxy):
         relay.deafen()
         with proxy.connect() as client:
             begun = time.monotonic()

@@ -13,10 +13,10 @@ LIMIT = 16 * MIB
 
 
 @pytest.fixture(name="service")
-def service_fixture(start_service):
-    # one each: the log says no more than five such lines a second
-    with start_service({"proxy.buffer-memory": "16m", "hold-timeout": "60s",
-                        "stall-timeout": "30s"}) as started:
+def service_fixture(request, start_service):
+    """One each: the log says no more than five such lines a second."""
+    with start_service({"proxy.buffer-memory": "16m", "hold-timeout": "60s", "stall-timeout": "30s",
+                        **getattr(request, "param", {})}) as started:
         yield started
 
 
@@ -54,6 +54,7 @@ def test_stalled_readers(service):
             assert service.proxy.rss() - before < 4 * LIMIT
 
 
+@pytest.mark.parametrize("service", [{"links": "exclusive"}], indirect=True, ids=["exclusive"])
 def test_uploaders_that_get_no_answer(service):
     """limit: buffer-memory. Requests in flight count as well: some uploaders are closed, the rest
     are executed, and so are the small requests beside them, each once."""

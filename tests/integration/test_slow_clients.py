@@ -17,9 +17,9 @@ MB = 1_000_000
 
 
 @pytest.fixture(name="service")
-def service_fixture(start_service):
+def service_fixture(request, start_service):
     """Its sanitizer, if it has one, gives back what was freed: then little is little."""
-    with start_service({"stall-timeout": "10s"}, env={
+    with start_service({"stall-timeout": "10s", **getattr(request, "param", {})}, env={
             "ASAN_OPTIONS": "detect_leaks=1:quarantine_size_mb=1:thread_local_quarantine_size_kb=64"
     }) as started:
         started.proxy.call("PING")
@@ -88,6 +88,7 @@ class Slow:
 
     def _run(self):
         if self._reads:
+            assert len(self._conn.ok("GET", "first")) == 2 * MIB
             self._conn.send(self._request)
         while not self._over.wait(0.02):
             if self._reads:
@@ -106,10 +107,14 @@ class Slow:
 
 
 def test_30_slow_ones_disturb_nobody(service):
-    """A value of 100 MB is sent and read at 1 MB/s by two clients, and at full speed by a third."""
+    """A value of 100 MB is sent and read at 1 MB/s by two clients, and at full speed by a third.
+    Each of them has read a large one before: the first comes on a shared connection, which waits
+    for nobody."""
+    service.node.call("SET", "first", "x" * (2 * MIB))
     body = (b"0123456789abcdef" * (6_250_001))[: 100 * MB]
     process = service.proxy.process
     with service.connect(60) as client:
+        assert len(client.ok("GET", "first")) == 2 * MIB
         before = process.rss_peak()
         assert client.ok("SET", "large", body) == "OK"
         assert client.ok("GET", "large") == body
@@ -129,9 +134,10 @@ def test_30_slow_ones_disturb_nobody(service):
     assert grown < bound(32)
 
 
+@pytest.mark.parametrize("service", [{"links": "exclusive"}], indirect=True, ids=["exclusive"])
 def test_31_readers_that_stop(service):
     """Twenty clients ask for 12 MB each and read nothing: each holds little, and a stalled one is
-    served as soon as it reads."""
+    served as soon as it reads. On shared connections each would be closed at a limit."""
     count, process = 20, service.proxy.process
     service.node.call("SET", "k", "x" * 400_000)
     with Others(service) as others, contextlib.ExitStack() as stack:
@@ -173,7 +179,9 @@ def test_30_value_of_512_mib(service):
     """The largest that there is, through the same few megabytes."""
     process = service.proxy.process
     body = b"x" * (512 * MIB)
+    service.node.call("SET", "first", "x" * (2 * MIB))
     with service.connect(180) as client:
+        assert len(client.ok("GET", "first")) == 2 * MIB
         before = process.rss_peak()
         assert client.ok("SET", "k", body) == "OK"
         assert client.ok("GET", "k") == body

@@ -13,11 +13,11 @@ UPSTREAM = {"nodelay": 1, "keepalive": 1, "idle": 1, "interval": 1, "count": 3,
             "user-timeout": 3000}
 
 
-def test_options_of_every_side(service):
+def test_options_of_every_side(start_service):
     """Servers that vanish are noticed in seconds; clients are treated as Redis treats them, where
     a reader that pauses for long keeps its connection."""
-    node, proxy = service.node, service.proxy
-    with proxy.connect() as client:
+    with start_service({"proxy.workers": 1}) as service, service.connect() as client:
+        node, proxy = service.node, service.proxy
         client.ok("PING")
         where = {node.port: "node", service.cluster.sentinels[0].port: "sentinel",
                  client.local[1]: "client"}
