@@ -13,17 +13,7 @@ import pytest
 from support.procs import Port
 from support.wait import wait_until
 
-ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 BYTES_MAX = 1024
-
-
-@pytest.fixture(name="release", scope="module")
-def release_fixture(tmp_path_factory):
-    build = tmp_path_factory.mktemp("release")
-    for words in (["-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-                   "-DVEDETTE_HARDEN=ON", "-DBUILD_TESTING=OFF"], ["--build", build]):
-        subprocess.run(["cmake", *words], check=True, capture_output=True)
-    return build / "vedette"
 
 
 def resident(process):
