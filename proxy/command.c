@@ -237,6 +237,7 @@ bool command_repeatable(const struct command *command)
     case COMMAND_SCRIPT:
     case COMMAND_BLOCKING:
     case COMMAND_EXEC:
+    case COMMAND_KILL:
     case COMMAND_WAIT:
     case COMMAND_HTTP:
     case COMMAND_RAW:

@@ -23,6 +23,7 @@ enum command_class {
     COMMAND_SETNAME, /* CLIENT SETNAME */
     COMMAND_GETNAME, /* CLIENT GETNAME */
     COMMAND_HTTP,    /* POST, Host: at these Redis closes without a word (networking.c) */
+    COMMAND_KILL,    /* SCRIPT KILL, FUNCTION KILL: a busy server takes them, but no SELECT */
     COMMAND_WAIT,    /* WAIT, WAITAOF: about the writes of this connection */
     COMMAND_QUIT,
     COMMAND_RESET,

@@ -36,8 +36,8 @@ static bool is_local(const struct route_input *in)
            (in->refused != GREET_STEPS && !mends(in->refused, cls));
 }
 
-/* Nothing may be in flight before it: its answer is our own, it changes what the link is, or what we
- * send along with it must not fall into a transaction. */
+/* Nothing may be in flight before it: its answer is our own, it changes what the link is, or what
+ * we send along with it must not fall into a transaction. */
 static bool needs_quiet(const struct route_input *in, bool local)
 {
     enum command_class cls = in->command->cls;
@@ -50,15 +50,17 @@ static bool needs_quiet(const struct route_input *in, bool local)
 enum route route_decide(const struct route_input *in)
 {
     bool local = is_local(in);
+    /* A bare link is of no use to a session whose profile is whole, but to end a script. */
+    bool usable = in->link_open &&
+                  (in->bare == (in->refused != GREET_STEPS) || in->command->cls == COMMAND_KILL);
+    bool elsewhere = in->elsewhere || (in->link_open && !usable);
     if (in->asking || in->judging || in->full || in->outstanding >= SESSION_OUTSTANDING_MAX ||
-        (in->outstanding > 0 && (in->elsewhere || needs_quiet(in, local)))) {
+        (in->outstanding > 0 && (elsewhere || needs_quiet(in, local)))) {
         return ROUTE_DRAIN;
     }
     if (local) {
         return ROUTE_LOCAL;
     }
-    /* A bare link is of no use to a session whose profile is whole again. */
-    bool usable = in->link_open && in->bare == (in->refused != GREET_STEPS);
     if (!in->serving || (usable && !in->link_ready)) {
         return ROUTE_PARK;
     }

@@ -12,8 +12,9 @@
 /* The link that a request needs. */
 struct aim {
     bool exclusive;
-    struct linkset *set; /* of a shared one */
-    struct link *link;   /* as far as it is there */
+    enum greeting_step until; /* of one of its own: the first step of the greeting to leave out */
+    struct linkset *set;      /* of a shared one */
+    struct link *link;        /* as far as it is there */
 };
 
 /* What it makes of the profile, if the server accepts it. */
@@ -49,7 +50,10 @@ static bool is_whole(const struct link *l)
 
 static struct aim aim_at(const struct session *s, const struct request *r)
 {
-    struct aim a = {.set = s->set};
+    struct aim a = {.set = s->set, .until = s->set->refused};
+    if (r->command->cls == COMMAND_KILL && a.until > GREET_SELECT && a.set->profile.database != 0) {
+        a.until = GREET_SELECT; /* refused while a script runs */
+    }
     a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || r->odd ||
                   r->frame.n > REQUEST_BUFFER_MAX || s->pinned || s->uncarried != NULL ||
                   s->multi || s->watch || s->large_left > 0;
@@ -201,7 +205,7 @@ static bool want_link(struct session *s, const struct aim *a)
     if (!service_may_open(s->service)) {
         service_wait(s->service, s);
     } else if (a->exclusive) {
-        s->link = link_open(s->set, LINK_EXCLUSIVE, s, s->set->refused);
+        s->link = link_open(s->set, LINK_EXCLUSIVE, s, a->until);
     } else {
         linkset_open(a->set, s->asker.slot);
         linkset_wait(a->set, s);

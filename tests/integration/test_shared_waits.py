@@ -102,7 +102,7 @@ def test_wait_keeps_nobody_waiting(replicated):
 ENDLESS = "while true do end"
 
 
-@pytest.mark.parametrize("database", [0])
+@pytest.mark.parametrize("database", [0, 3])
 def test_53_endless_script(database):
     """SCRIPT KILL from another session ends it, though its own connection, which others share, says
     nothing; these go on afterwards."""
@@ -123,6 +123,9 @@ def test_53_endless_script(database):
         first = other.read()
         assert first == b"v" or first.code == "BUSY"
         assert [client.ok("GET", "k") for client in (busy, killer, other)] == [b"v"] * 3
+        replies = killer.pipeline([("SCRIPT", "KILL"), ("MULTI",), ("GET", "k"), ("EXEC",),
+                                   ("SCRIPT", "KILL"), ("GET", "k")])
+        assert (replies[0].code, replies[3], replies[5]) == ("NOTBUSY", [b"v"], b"v")
 
 
 class Beside:

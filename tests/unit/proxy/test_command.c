@@ -344,7 +344,8 @@ static void table_is_sorted_and_counted(void **state)
     }
     assert_int_equal(ARRAY_LEN(rows), 385);
     assert_int_equal(count[COMMAND_READ], 163);
-    assert_int_equal(count[COMMAND_WRITE], 178);
+    assert_int_equal(count[COMMAND_WRITE], 176);
+    assert_int_equal(count[COMMAND_KILL], 2);
     assert_int_equal(count[COMMAND_SCRIPT], 3);
     assert_int_equal(count[COMMAND_BLOCKING], 8);
     assert_int_equal(count[COMMAND_RAW], 12);

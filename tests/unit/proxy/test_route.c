@@ -19,6 +19,7 @@ static const struct command exec = {.name = "exec", .cls = COMMAND_EXEC};
 static const struct command setname = {.name = "client|setname", .cls = COMMAND_SETNAME};
 static const struct command getname = {.name = "client|getname", .cls = COMMAND_GETNAME};
 static const struct command wait_for = {.name = "wait", .cls = COMMAND_WAIT};
+static const struct command kill_it = {.name = "script|kill", .cls = COMMAND_KILL};
 static const struct command subscribe = {.name = "subscribe", .cls = COMMAND_RAW};
 
 /* An idle session with a ready link to a serving primary. */
@@ -108,6 +109,16 @@ static const struct {
      ROUTE_LOCAL},
     {"AUTH gives it", {.command = &auth, READY, .shares = true, .needs_auth = true}, ROUTE_LINK},
     {"a bare link is of no use once mended", {.command = &get, READY, .bare = true}, ROUTE_OPEN},
+    {"when what went on it is answered",
+     {.command = &get, READY, .bare = true, .outstanding = 1},
+     ROUTE_DRAIN},
+    {"it will do to end a script", {.command = &kill_it, READY, .bare = true}, ROUTE_LINK},
+    {"WAIT waits until it is known whether there is a transaction",
+     {.command = &wait_for, .args = 3, READY, .shares = true, .outstanding = 1},
+     ROUTE_DRAIN},
+    {"and in one is a command like others",
+     {.command = &wait_for, .args = 3, READY, .shares = true, .outstanding = 1, .multi = true},
+     ROUTE_LINK},
 };
 
 static void test_table(void **state)
