@@ -24,7 +24,7 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { READ_SIZE = 256 * 1024, EVENTS = 256, PATIENCE_SECONDS = 5 };
+enum { READ_SIZE = 256 * 1024, EVENTS = 256, PATIENCE_SECONDS = 20 };
 
 enum role { ROLE_CLIENT, ROLE_BESIDE, ROLE_READER };
 
