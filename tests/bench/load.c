@@ -379,7 +379,7 @@ static void drain(struct load *load)
     run_until(load, in_seconds(PATIENCE_SECONDS), &load->out);
     if (load->out > 0) {
         char text[32];
-        snprintf(text, sizeof(text), "%llu", (unsigned long long)load->out);
+        (void)snprintf(text, sizeof(text), "%llu", (unsigned long long)load->out);
         fail("replies that never came", text);
     }
 }
