@@ -50,7 +50,7 @@ void work_init(struct work *w, enum work_mix mix, uint32_t keys, size_t size, ui
     memcpy(w->padding + size - WORK_VALUE_MIN, "\r\n", 2);
     for (uint32_t i = 0; i < keys; i++) {
         char text[16];
-        snprintf(text, sizeof(text), "%08u", i);
+        (void)snprintf(text, sizeof(text), "%08u", i);
         memcpy(w->digits[i], text, WORK_VALUE_MIN);
     }
     int head = snprintf(w->bulk_head, sizeof(w->bulk_head), "$%zu\r\n", size);

@@ -72,7 +72,7 @@ class Bench:
             if count_calls:
                 counter = stack.enter_context(self.calls.attached(running.pid))
             child = stack.enter_context(subprocess.Popen(
-                ["timeout", str(int(seconds) + 30), f"{self.options.build}/tests/bench/bench_load",
+                ["timeout", str(int(seconds) + 60), f"{self.options.build}/tests/bench/bench_load",
                  *words], stdout=subprocess.PIPE, text=True))
             self._expect(child, "begin")
             if counter:

@@ -44,7 +44,7 @@ CASES = (
 def said(build, answer):
     with FakeServer({"GET": answer}) as server:
         done = subprocess.run([f"{build}/tests/bench/bench_load", f"port={server.port}", *LOAD],
-                              capture_output=True, text=True, timeout=60, check=False)
+                              capture_output=True, text=True, timeout=90, check=False)
     found = json.loads(done.stdout.splitlines()[-1])
     if "error" in found:
         return found["error"] if done.returncode != 0 else "an error, and a good end"

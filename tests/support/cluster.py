@@ -142,7 +142,10 @@ class Node(Daemon):
         self.configure(lines, settings)
 
     def role(self):
-        return self.call("ROLE")[0].decode()
+        """None while it can't be asked; Sentinel kicks all clients of a node that it promotes."""
+        with contextlib.suppress(OSError, EOFError):
+            return self.call("ROLE")[0].decode()
+        return None
 
     def info(self, section):
         text = self.call("INFO", section).decode()

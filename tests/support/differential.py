@@ -10,13 +10,14 @@ from .streams import MARK, Maker
 
 _MARKED = b"$%d\r\n%b\r\n" % (len(MARK), MARK)
 PATIENCE = 20.0  # for what must come
+SETTLED = 0.05
 BLOCKED = 0.3  # for the end of what blocks, which most of the time is for a hundredth
 HASTE = 1.0  # the same while a difference that was seen is made smaller
 
 
 def _sorted(confirmations):
     """UNSUBSCRIBE without names goes through a hash table."""
-    return b"".join(sorted(re.findall(rb"\r\n(\w+\r\n\$\d+\r\n.*?\r\n):\d+",
+    return b"".join(sorted(re.findall(rb"\r\n(\w+\r\n\$\d+\r\n(?s:.*?)\r\n):\d+",
                                       confirmations.group(0))))
 
 
@@ -25,7 +26,8 @@ _VOLATILE = [
     (re.compile(rb"\$2\r\nid\r\n:\d+\r\n"), b"(the id in HELLO)"),
     (re.compile(rb"(\$8\r\nvolatile\r\n):\d+\r\n"), rb"\1(CLIENT ID)"),
     (re.compile(rb"\*2\r\n\$10\r\n\d{10}\r\n\$\d\r\n\d+\r\n"), b"(TIME)"),
-    (re.compile(rb"([*>]3\r\n\$\d+\r\n[ps]?unsubscribe\r\n\$\d+\r\n.*?\r\n:\d+\r\n){2,}"), _sorted),
+    (re.compile(rb"([*>]3\r\n\$\d+\r\n[ps]?unsubscribe\r\n"
+                rb"\$\d+\r\n(?:(?!\r\n:)[\s\S])*\r\n:\d+\r\n){2,}"), _sorted),
     (re.compile(rb"[$=]\d+\r\n(txt:)?id=\d+ addr=\S+ laddr=\S+ fd=\d+ (name=\S*) age=\d+ idle=\d+ "
                 rb"(flags=\S+ db=\d+ sub=\d+ psub=\d+).*? multi=(\S+) [^\r\n]* (user=\S+) "
                 rb"redir=(\S+) (resp=\d)\n\r\n"), rb"(CLIENT INFO \2 \3 \4 \5 \6 \7)"),
@@ -133,16 +135,20 @@ class Twins:
         for control in self._controls:
             control.read_frames(len(self.RESET))
 
-    def _settle(self, direct, size):
+    def _settle(self, direct, size, may_block):
         """Until Redis has said all it will: in one thread it reads 16 KiB of a client a turn."""
         control = self._controls[0]
-        deadline = time.monotonic() + BLOCKED
+        begun = time.monotonic()
         while True:
             for _ in range(size // 16384 + 2):
                 free = b"blocked_clients:0\r" in control.call("INFO", "clients")
-            direct.read()
-            if free or direct.closed or time.monotonic() > deadline:
+            while direct.read():
+                pass
+            waited = time.monotonic() - begun
+            if direct.closed or direct.marked() or waited > BLOCKED:
                 break
+            if free and (not may_block or waited > SETTLED):
+                break  # one whose bytes come late is not blocked yet
         control.call("PING")  # the answer to INFO may have gone out first
         while direct.read():
             pass
@@ -161,7 +167,7 @@ class Twins:
                     time.sleep(0.0003)
             states = ["left", "left"]
             if not stream.leaves:
-                self._settle(direct, sum(map(len, pieces)))
+                self._settle(direct, sum(map(len, pieces)), stream.may_block)
                 states = self._compare_open(direct, proxied, stream.silent)
             for side in sides:
                 side.leave()

@@ -221,6 +221,7 @@ class Load:
 
     def _lost(self, client):
         client.closed = True
+        client.outbox.clear()
         self._selector.unregister(client.sock)
         now = time.time()
         for record in client.pending:

@@ -38,7 +38,7 @@ XADD $x $n f $v|XLEN $x|XRANGE $x - +|XREVRANGE $x + - COUNT 1|XREAD COUNT 2 STR
 XGROUP CREATE $x g $ MKSTREAM|XREADGROUP GROUP g c STREAMS $x >|XACK $x g $n|XTRIM $x MAXLEN 2
 XPENDING $x g|XSETID $x 9-9
 GEOADD $z 13.3 38.1 P|GEODIST $z P P|GEOPOS $z P none
-PING|PING $v|ECHO $v|CONFIG NOSUCH|MEMORY USAGE none|CLUSTER INFO|OBJECT NOSUCH $k
+PING|PING $v|ECHO $v|CONFIG NOSUCH|MEMORY USAGE none|CLUSTER MYID|OBJECT NOSUCH $k
 WAIT 0 0|PUBLISH $c $v|SPUBLISH $c $v|PUBSUB NUMSUB $c|DEBUG STRINGMATCH-LEN 10 a*|DEBUG NOSUCH
 SELECT 0|SELECT 3|SELECT $i|SWAPDB 0 3|CLIENT GETNAME|CLIENT SETNAME $v|CLIENT SETNAME me
 CLIENT NOSUCH
@@ -100,13 +100,15 @@ class Stream:
     and then it is a matter of luck whether Redis closes a connection that it ought to close. wild:
     parts of it may be changed or left out, and there still is one answer only."""
 
-    def __init__(self, seed, chunks, cuts, leaves, silent=False, wild=True):
+    def __init__(self, seed, chunks, cuts, leaves, silent=False, wild=True,
+                 may_block=False):
         self.seed = seed
         self.chunks = chunks
         self.cuts = cuts
         self.leaves = leaves
         self.silent = silent
         self.wild = wild
+        self.may_block = may_block
 
     def pieces(self):
         data = b"".join(self.chunks) + encode("PING", MARK)
@@ -117,7 +119,8 @@ class Stream:
         """The same stream but for what is given."""
         return Stream(self.seed, self.chunks if chunks is None else chunks,
                       self.cuts if cuts is None else cuts,
-                      self.leaves if leaves is None else leaves, self.silent, self.wild)
+                      self.leaves if leaves is None else leaves, self.silent, self.wild,
+                      self.may_block)
 
 
 def _templates(text):
@@ -157,7 +160,8 @@ class Maker:
         size = sum(map(len, chunks))
         # Redis closes a client that ends its side while it is blocked or owed much: no single end.
         leaves = size < 30000 and not self.may_block and rng.random() < 0.4
-        return Stream(self.seed, chunks, self.cuts(size + 40), leaves, self.silent, wild)
+        return Stream(self.seed, chunks, self.cuts(size + 40), leaves, self.silent, wild,
+                      self.may_block)
 
     def cuts(self, size):
         kind = self.rng.random()
@@ -236,7 +240,7 @@ class Maker:
             return [self.form(["EVAL", rng.choice(_SCRIPTS), "1", self.key("k")])]
         if kind < 0.86:
             return self.transaction()
-        if kind < 0.89:
+        if kind < 0.89 and wild:
             return [rng.choice(_ODD_LINES)]
         if kind < 0.92:
             return self.blocking()
@@ -269,7 +273,7 @@ class Maker:
     def replies(self):
         self.silent = True
         chunks = [self.form(["CLIENT", "REPLY", self.rng.choice(("OFF", "SKIP", "ON", "x"))])]
-        chunks += self.some(True)
+        chunks.append(self.form(self.words(self.rng.choice(COMMON))))
         return chunks + [self.form(["CLIENT", "REPLY", "ON"])] * self.rng.randint(0, 1)
 
     def subscription(self):
@@ -373,8 +377,8 @@ class Maker:
 
     def long_line(self):
         """Less than the 64 KiB that a line may have, or far more: Redis takes a longer one whose
-        end comes with what it reads at once."""
-        size = self.rng.choice((50000, 60000, 800000))
+        end comes with what it reads at once, which is all there is while the client is blocked."""
+        size = self.rng.choice((50000, 60000, 60000 if self.may_block else 800000))
         start = self.rng.choice((b"*", b"*1\r\n$", b"", b"ECHO ", b"*1\0", b" ", b"*1\r\n"))
         end = self.rng.choice((b"", b"\r\n"))
         return start + self.rng.choice((b"1", b"x", b" ", b"0")) * size + end
