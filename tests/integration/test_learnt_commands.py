@@ -209,6 +209,14 @@ def test_an_answer_that_is_none(answer):
         assert not proxy.entries("commands-learnt")
 
 
+def test_a_long_answer():
+    """As of a server with many modules: more than any other answer may be."""
+    many = (described(f"filler.{i}" + "x" * 20, "write", "x" * 300) for i in range(3000))
+    with Node(listing(*many, described("foo.get", "readonly"))) as node, behind(node) as proxy:
+        assert len(node.script["COMMAND"]) > 1 << 20
+        assert proxy.entries("commands-learnt")[-1]["learnt"] == "3001"
+
+
 def test_no_answer_at_all():
     """limit: COMMANDS_TIMEOUT_MS. Nobody waits for it."""
     with FakeNode({"COMMAND": NEVER}) as node, FakeSentinel(node.address, epoch=1) as sentinel, \
