@@ -98,16 +98,51 @@ def test_few_connections_for_many_clients(links):
             assert upstream(node) >= 300
 
 
-def test_links_per_profile():
-    """limit: links-per-profile. The sessions of one profile are spread over so many."""
-    with one_node({"links": "shared", "links-per-profile": 4}) as (node, proxy), \
+@pytest.mark.parametrize("count", [4, 8])
+def test_links_per_profile(count):
+    """limit: links-per-profile LINKS_PER_PROFILE_MAX. The sessions of one profile are spread over so
+    many."""
+    with one_node({"links": "shared", "links-per-profile": count}) as (node, proxy), \
             clients_of(proxy, 40) as clients:
         askers = [Asker(client, who) for who, client in enumerate(clients)]
         for asker in askers:
             asker.ask(10)
         for asker in askers:
             asker.check()
-        assert 4 <= upstream(node) <= 4 + WARM
+        assert count <= upstream(node) <= count + WARM
+
+
+def test_connections_kept_warm():
+    """limit: WARM_LINKS_MAX. Transactions in forty databases, three at once in each, leave a few
+    connections behind that are kept for others, but not of every database."""
+    with one_node({"links": "shared"}, [("databases", "40")]) as (node, proxy), \
+            clients_of(proxy, 120) as clients:
+        for number, client in enumerate(clients):
+            assert client.pipeline([("SELECT", number % 40), ("MULTI",), ("INCR", "n")]) == \
+                ["OK", "OK", "QUEUED"]
+        assert upstream(node) >= 120
+        for client in clients:
+            assert len(client.ok("EXEC")) == 1
+        wait_until(lambda: upstream(node) <= 40 + 64, 10, "the others closed")
+        assert upstream(node) > 64
+        assert [client.ok("GET", "n") for client in clients] == [b"3"] * 120
+
+
+@pytest.mark.full
+@pytest.mark.slow
+def test_connections_without_requests():
+    """limit: LINK_IDLE_PING_MS LINK_IDLE_CLOSE_MS. The shared connection and the warm one are asked
+    for a sign of life, and closed after five minutes; the client knows nothing of it."""
+    with Witness() as node, FakeSentinel(node.address, epoch=1) as sentinel, \
+            Proxy([sentinel.address], {"proxy.workers": 1, "proxy.log-level": "debug",
+                                       "links": "shared"}) as proxy, proxy.connect(30) as client:
+        client.ok("ECHO", "plain")
+        client.pipeline([("MULTI",), ("ECHO", "plain"), ("EXEC",)])
+        asked = len(node.requests("PING"))
+        wait_until(lambda: len(node.requests("PING")) >= asked + 2, 70, "both to be asked", 1)
+        wait_until(lambda: [e for e in proxy.entries("link-closed") if e["reason"] == "idle"],
+                   400, "one to be closed", 5)
+        assert client.ok("ECHO", "plain") == b"plain"
 
 
 @pytest.mark.tsan
@@ -204,7 +239,7 @@ ODD = [b"*2\r\n$4\r\nECHO..$3\r\nodd..", b"*2\r\n$4\r\nECHO\r\n$3\r\nodd\n\n", b
 
 @pytest.mark.parametrize("data", ODD, ids=lambda data: str(data[:24]))
 def test_what_may_be_read_in_two_ways_is_sent_alone(data):
-    """A frame that another server might see the end of elsewhere never travels with others', nor
+    """limit: SHARED_INLINE_MAX. A frame that another server might see the end of elsewhere never travels with others', nor
     does anything of others travel on its connection afterwards."""
     with Witness() as node, FakeSentinel(node.address, epoch=1) as sentinel, \
             Proxy([sentinel.address], {"proxy.workers": 1, "links": "shared"}) as proxy:
@@ -258,7 +293,7 @@ def in_threads(work, count):
 
 @pytest.mark.tsan
 def test_transactions_of_many_at_once(setup):
-    """50 sessions raise one number by WATCH, GET, MULTI, SET, EXEC: none is lost, and afterwards
+    """limit: WARM_LINKS_PER_SET. 50 sessions raise one number by WATCH, GET, MULTI, SET, EXEC: none is lost, and afterwards
     few connections are left."""
     node, proxy = setup
     with clients_of(proxy, 50) as clients:
