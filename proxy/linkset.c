@@ -208,7 +208,8 @@ static void checked(struct linkset *set, const struct link *l)
     struct worker_service *ws = set->service;
     bool first = set->checked_ms == 0;
     set->checked_ms = loop_now_ms(ws->worker->loop);
-    if (l->kind == LINK_CHECK && l->needs_auth && !set->needs_auth) {
+    if ((l->kind == LINK_CHECK || (l->kind == LINK_EXCLUSIVE && !first)) && l->needs_auth &&
+        !set->needs_auth) {
         if (list_on(&set->node)) {
             log_notice("default-user-closed", "service=%s action=\"new clients have to AUTH\"",
                        ws->config->name);

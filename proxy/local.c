@@ -107,6 +107,7 @@ void local_answer(struct session *s, const struct command *command, const struct
         /* What it wrote was written elsewhere: no replica of this primary is known to have it. */
         session_give_str(s, args->count == 3 ? ":0\r\n" : "*2\r\n:0\r\n:0\r\n");
     } else {
+        s->refused = true; /* what follows, perhaps of the same transaction, is not served either */
         struct buf error = {0};
         buf_printf(&error, "-%.*s\r\n", (int)buf_len(&s->set->refused_words),
                    buf_head(&s->set->refused_words));

@@ -63,7 +63,7 @@ void session_set_plain_profile(struct session *s)
     profile_init(&plain);
     linkset_drop(&s->set);
     s->set = linkset_get(s->service, &plain);
-    s->vetted = false;
+    s->vetted = s->refused = false;
 }
 
 /* Its own link dies with it; on a shared one its requests become orphans. */

@@ -92,8 +92,9 @@ struct session {
     /* what the client's commands made of the session */
     struct buf name;     /* CLIENT SETNAME */
     struct asked *asked; /* nothing is sent behind it; NULL: there is none */
-    bool vetted; /* whether one without credentials is to be served was known when it came */
-    bool pinned; /* it has said what only a link of its own may hear */
+    bool vetted;  /* whether one without credentials is to be served was known when it came */
+    bool refused; /* it was told that its profile is; served again once that is mended */
+    bool pinned;  /* it has said what only a link of its own may hear */
     uint16_t large_left;         /* replies that have to be small until it may share links again */
     uint64_t wrote_in;           /* generation of its last write; 0: none */
     bool multi, watch;           /* as of the last answer */
@@ -153,8 +154,8 @@ void session_start_waiting(struct session *s);
 /* From the session's own link. */
 void session_link_ready(struct session *s);
 void session_link_lost(struct session *s, enum link_end end);
-/* A link that it shared is lost: s->lost has what it left, which is parked or answered, and is freed.
- * begun: part of a reply was given that can't be continued. */
+/* A link that it shared is lost: s->lost has what it left, which is parked or answered, and is
+ * freed. begun: part of a reply was given that can't be continued. */
 void session_requests_lost(struct session *s, bool begun);
 /* There is room for more bytes of a large request. */
 void session_link_drained(struct session *s);

@@ -12,6 +12,7 @@ static void take_profile(struct session *s, const struct profile *profile)
 {
     struct linkset *set = linkset_get(s->service, profile);
     set->refused = GREET_STEPS; /* the server has just accepted all of it */
+    s->refused = false;
     linkset_drop(&s->set);
     s->set = set;
     if (s->link->kind == LINK_EXCLUSIVE) {
@@ -207,10 +208,23 @@ void session_raw_bytes(struct session *s, struct block *block, struct slice byte
     session_give(s, block, bytes);
 }
 
+/* It was let in before clients had to AUTH, and now needs a link of its own, which is not. Were
+ * only its MULTI refused, the rest of the transaction would run on the shared one. */
+static void shut_out(struct session *s)
+{
+    struct linkset *set = linkset_get(s->service, &s->set->profile);
+    link_close(&s->link, LINK_END_GREETING);
+    linkset_drop(&s->set);
+    s->set = set;
+}
+
 void session_link_ready(struct session *s)
 {
     if (!s->set->profile.authenticated) {
         linkset_ready(s->link);
+        if (service_shares(s->service) && s->link->needs_auth && !s->set->needs_auth) {
+            shut_out(s);
+        }
     }
     session_pump(s);
 }

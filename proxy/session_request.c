@@ -63,7 +63,7 @@ static struct aim aim_at(const struct session *s, const struct request *r)
     }
     if (!a.exclusive) {
         a.link = linkset_link(a.set, s->asker.slot);
-        a.exclusive = a.set->refused != GREET_STEPS && !is_whole(a.link);
+        a.exclusive = a.set->refused != GREET_STEPS && (s->refused || !is_whole(a.link));
     }
     if (a.exclusive) {
         a.link = s->link != NULL && s->link->kind == LINK_EXCLUSIVE ? s->link : NULL;

@@ -185,6 +185,13 @@ def test_passwords(setup):
         assert late.ok("AUTH", "carol", "second") == "OK"
         assert [c.ok("ACL", "WHOAMI") for c in (carol, late, plain)] == \
             [b"carol", b"carol", b"default"]
+        # No link of its own can be had with the old one: no half of a transaction runs.
+        for _ in range(2):
+            assert [getattr(reply, "code", reply) for reply in carol.pipeline(
+                [("MULTI",), ("SET", "half", 1), ("EXEC",)])] == ["NOAUTH"] * 3
+        assert plain.ok("EXISTS", "half") == 0
+        assert carol.ok("AUTH", "carol", "second") == "OK"
+        assert carol.pipeline([("MULTI",), ("SET", "half", 1), ("EXEC",)])[2] == ["OK"]
         node.call("ACL", "DELUSER", "carol")  # Redis closes carol's connections
         for client in (carol, late):
             assert client.call("ACL", "WHOAMI").code == "NOAUTH"
