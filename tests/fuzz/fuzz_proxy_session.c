@@ -203,6 +203,18 @@ static void step_ask(unsigned how)
     }
 }
 
+/* The beginning of a request too large to be kept until its end is there. */
+static void say_much(struct transport *t)
+{
+    static const char head[] = "*3\r\n$3\r\nSET\r\n$70000\r\n";
+    static const char much[70000 + 2];
+    if (world.large_left > 0) {
+        world.large_left--;
+        net_send(t, head, sizeof head - 1);
+        net_send(t, much, sizeof much);
+    }
+}
+
 /* Frames that are taken or not, at the fuzzer's discretion. No tags: they would be others'. */
 static void step_raw(unsigned how)
 {
@@ -221,7 +233,9 @@ static void step_raw(unsigned how)
         return;
     }
     c->wild = true;
-    if (how / CLIENTS % 2 == 0) {
+    if (how / CLIENTS % 4 == 3) {
+        say_much(c->transport);
+    } else if (how / CLIENTS % 2 == 0) {
         const char *word = words[take() % ARRAY_LEN(words)];
         net_send(c->transport, word, strlen(word));
         return;
@@ -297,8 +311,8 @@ static void step_server(unsigned how)
 static void step_node(unsigned how)
 {
     struct node *node = &world.node[how % NODES];
-    TRACE("node %u does %u\n", how % NODES, how / NODES % 12);
-    switch (how / NODES % 12) {
+    TRACE("node %u does %u\n", how % NODES, how / NODES % 13);
+    switch (how / NODES % 13) {
     case 0:
     case 1: node->silent = !node->silent; return;
     case 2: node->down = !node->down; return;
@@ -311,6 +325,7 @@ static void step_node(unsigned how)
     case 9: node->no_role = !node->no_role; return;
     case 10: node->full = !node->full; return;
     case 11: *node = (struct node){0}; return;
+    case 12: node->busy = !node->busy; return;
     default: return;
     }
 }
@@ -322,6 +337,7 @@ static void step_connecting(unsigned how)
         if (t->connecting) {
             static const int outcomes[] = {1, -ECONNREFUSED, -EMFILE, -ETIMEDOUT};
             t->outcome = outcomes[how % ARRAY_LEN(outcomes)];
+            t->room = how >= 128 ? how % 32 : SIZE_MAX;
             return;
         }
     }
@@ -485,6 +501,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.input = data;
     world.input_end = data + size;
     world.large_left = 4;
+    world.huge_left = 2;
     unsigned how = take();
     service.links = (how & 3) == 3 ? LINKS_EXCLUSIVE : LINKS_SHARED;
     service.links_per_profile = (how & 4) != 0 ? 2 : 1;

@@ -240,6 +240,19 @@ static void plain_answered(struct client *c, const struct request *r, struct sli
     check_own(c, r, reply);
 }
 
+/* Only what it would see of a later request keeps a read from being sent again. */
+static bool doubt_behind(const struct client *c)
+{
+    for (unsigned i = c->first; i < c->count;
+         i++) { /* from the one behind that which is answered */
+        const struct request *r = &world.request[c->asked[i]];
+        if (r->sent > 0 && r->kind != KIND_GET) {
+            return true;
+        }
+    }
+    return false;
+}
+
 static void answered(struct client *c, struct request *r, struct slice reply)
 {
     bool state = r->kind >= KIND_SELECT;
@@ -249,6 +262,7 @@ static void answered(struct client *c, struct request *r, struct slice reply)
     }
     if (starts(reply, "-INDOUBT ")) {
         CHECK(state || r->sent > 0 || world.stopping);
+        CHECK(r->kind != KIND_GET || doubt_behind(c) || world.stopping);
         c->self.multi = c->self.multi && r->kind != KIND_EXEC;
         return;
     }

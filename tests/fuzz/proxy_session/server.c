@@ -10,6 +10,7 @@
 
 #define WORDS_MAX  8
 #define LARGE_BODY 70000
+#define HUGE_BODY  1100000
 
 enum verb {
     VERB_OTHER,
@@ -63,7 +64,7 @@ struct conn {
     unsigned order_count, order_done;
     struct mark marks[REQUESTS_MAX * 2];
     unsigned mark_count, mark_done;
-    uint64_t out, read;
+    uint64_t out, read, quiet_since;
     /* what it is, once all is executed that has come; and as far as it is executed */
     bool multi_in, multi, dirty;
     int queue_in[REQUESTS_MAX], queue[REQUESTS_MAX];
@@ -305,8 +306,33 @@ static bool take_order(struct conn *c)
     return true;
 }
 
+/* For how long the oldest request waits for its first byte, as far as the link may count that. */
+static uint64_t silent_ms(const struct conn *c, const struct link *l)
+{
+    const struct order *o = &c->orders[c->order_done];
+    bool counts = c->order_done < c->order_count && o->verb != VERB_BLPOP &&
+                  o->verb != VERB_OTHER && !l->raw && l->reading && !l->frozen && c->read == c->out;
+    uint64_t since = c->quiet_since > l->progress_ms ? c->quiet_since : l->progress_ms;
+    return counts ? net_now() - since : 0;
+}
+
+/* Nothing goes to a primary that is being moved, and only the rest of a frame to a silent one. */
+static void check_may_send(const struct conn *c)
+{
+    const struct link *l = c->transport->owner;
+    const struct worker_service *ws = &world.worker->services[0];
+    if (l->state == LINK_READY && !world.evil) {
+        CHECK(ws->now->state == SERVICE_SERVING);
+        CHECK(buf_len(&c->in) > 0 || silent_ms(c, l) < ws->config->stall_timeout_ms);
+    }
+}
+
 void conn_received(struct conn *c, struct slice bytes)
 {
+    check_may_send(c);
+    if (c->order_done == c->order_count) {
+        c->quiet_since = net_now();
+    }
     buf_append(&c->in, bytes);
     while (take_order(c)) {
     }
@@ -320,6 +346,7 @@ void conn_was_read(struct conn *c, size_t n)
         net_now() >= now->state_since_ms + world.worker->services[0].config->hold_grace_ms;
     uint64_t before = c->read;
     c->read += n;
+    c->quiet_since = net_now();
     for (unsigned i = c->mark_done; i < c->mark_count; i++) {
         const struct mark *m = &c->marks[i];
         struct request *r = m->tag >= 0 ? &world.request[m->tag] : NULL;
@@ -489,8 +516,13 @@ static void do_exec(struct conn *c, const struct order *o, struct buf *out)
 static const char *refusal(const struct conn *c, const struct order *o, enum mood mood)
 {
     const struct node *node = &world.node[c->at];
-    if (o->verb == VERB_DISCARD || (o->verb >= VERB_AUTH && o->verb <= VERB_PING)) {
+    bool always = o->verb >= VERB_AUTH && o->verb <= VERB_PING &&
+                  !(node->busy && (o->verb == VERB_SELECT || o->verb == VERB_ROLE));
+    if (o->verb == VERB_DISCARD || always) {
         return NULL;
+    }
+    if (node->busy && o->verb != VERB_MULTI) {
+        return "BUSY Redis is busy running a script.";
     }
     if (node->loading || (mood == MOOD_REFUSE && o->verb != VERB_WRITE)) {
         return "LOADING Redis is loading the dataset in memory";
@@ -530,9 +562,15 @@ static void do_plain(struct conn *c, struct order *o, enum mood mood, struct buf
         put_error(c, o->tag, "ERR it does not like that", out);
         return;
     }
-    bool large = mood == MOOD_LARGE && world.large_left > 0;
-    world.large_left -= large ? 1 : 0;
-    put_bulk(c, o->tag, large ? (world.large_left == 0 ? 1100000 : LARGE_BODY) : 0, out);
+    size_t padding = 0;
+    if (mood == MOOD_LARGE && world.large_left > 0) {
+        world.large_left--;
+        padding = LARGE_BODY;
+    } else if (mood == MOOD_HUGE && world.huge_left > 0) {
+        world.huge_left--;
+        padding = HUGE_BODY;
+    }
+    put_bulk(c, o->tag, padding, out);
 }
 
 static void do_multi(struct conn *c, const struct order *o, struct buf *out)
@@ -575,7 +613,7 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
     } else if (words != NULL) {
         put_error(c, o->tag, words, &out);
         c->dirty = c->dirty || c->multi;
-        refused = true;
+        refused = words[0] != 'B';
     } else if (o->verb == VERB_MULTI) {
         do_multi(c, o, &out);
     } else if (o->verb == VERB_DISCARD) {

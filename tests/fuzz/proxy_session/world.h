@@ -108,7 +108,7 @@ struct client {
 struct node {
     bool down, mute; /* refuses connections; leaves them unanswered */
     bool silent;     /* handles nothing by itself */
-    bool replica, loading, closed_to_default;
+    bool replica, loading, busy, closed_to_default;
     bool no_auth, no_select, no_role, full;
 };
 
@@ -121,12 +121,12 @@ struct world {
     struct node node[NODES];
     struct request request[REQUESTS_MAX];
     unsigned requests;
-    unsigned large_left; /* how many large things may still be said */
-    bool evil;           /* servers have said what was not asked: nobody judges contents any more */
-    bool backwards;      /* the order of callbacks in a turn */
-    bool too_much;       /* what server_holds_too_much says */
-    bool stopping;       /* what is on its way then is given up as it is */
-    bool own_identity;   /* the proxy has a user and password of its own */
+    unsigned large_left, huge_left; /* how many such things may still be said */
+    bool evil;         /* servers have said what was not asked: nobody judges contents any more */
+    bool backwards;    /* the order of callbacks in a turn */
+    bool too_much;     /* what server_holds_too_much says */
+    bool stopping;     /* what is on its way then is given up as it is */
+    bool own_identity; /* the proxy has a user and password of its own */
     bool trace;
 };
 
@@ -158,7 +158,16 @@ void conn_was_read(struct conn *c, size_t n);
 void conn_proxy_shut(struct conn *c);
 void conn_proxy_closed(struct conn *c);
 /* How a server answers. */
-enum mood { MOOD_RIGHT, MOOD_REFUSE, MOOD_ERROR, MOOD_UNBLOCK, MOOD_LARGE, MOOD_PUSH, MOODS };
+enum mood {
+    MOOD_RIGHT,
+    MOOD_REFUSE,
+    MOOD_ERROR,
+    MOOD_UNBLOCK,
+    MOOD_LARGE,
+    MOOD_HUGE,
+    MOOD_PUSH,
+    MOODS
+};
 void conn_handle(struct conn *c, unsigned most, enum mood mood);
 struct conn *conn_at(unsigned index);
 struct transport *conn_transport(struct conn *c);
