@@ -17,7 +17,7 @@ from support.commands import Commands, OutOfTime, say, show_end
 from support.junit import FAILED, PASSED, SKIPPED, Result, read_junit
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LABELS = ("unit", "lint", "fuzz", "integration", "failover", "tsan", "bare")
+LABELS = ("unit", "lint", "fuzz", "integration", "failover", "exclusive", "tsan", "bare")
 PYTEST_FOLDERS = {"integration": ("tests/support", "tests/integration"),
                   "failover": ("tests/failover", "tests/mutations")}
 LIMIT = 20 * 60  # seconds for everything, building included
@@ -90,9 +90,10 @@ class Run:
             *as_needed_by(preset), "ctest", "--test-dir", f"build/{preset}", *select,
             "--output-on-failure", "--timeout", "300", "-j", str(JOBS), "--output-junit", report])
 
-    def pytest(self, label, paths, *select, preset="dev", jobs=JOBS, prefix=""):
+    def pytest(self, label, paths, *select, preset="dev", jobs=JOBS, prefix="", env=None):
         report = self.log(f"{label}-{preset}-pytest.xml")
-        env = {**environment(), "VEDETTE": os.path.join(ROOT, "build", preset, "vedette")}
+        env = {**environment(), "VEDETTE": os.path.join(ROOT, "build", preset, "vedette"),
+               **(env or {})}
         self._run(label, report, prefix, [
             *as_needed_by(preset), sys.executable, "-m", "pytest", "-q", "--color=no",
             f"--junitxml={report}", "-n", str(jobs), *select, *paths], env, none_selected=5)
@@ -170,6 +171,13 @@ class Run:
         wanted = [*more] if self.full else [*more, "not slow"]
         return [*(["--full"] if self.full else []),
                 *(["-m", " and ".join(wanted)] if wanted else [])]
+
+    def exclusive(self):
+        """What depends on how links are used, once more without sharing them."""
+        paths = python_tests("integration", "failover")
+        if paths and self.build("dev"):
+            self.pytest("exclusive", paths, *self.marks("exclusive"), jobs=FAILOVER_JOBS,
+                        prefix="exclusive:", env={"VEDETTE_LINKS": "exclusive"})
 
     def tsan(self):
         units = unit_targets("net")

@@ -16,6 +16,7 @@ failed. A run without --full that takes longer than 20 minutes is stopped and ha
                    fuzz         each parser for 15 seconds (with --full: 2 minutes)
                    integration  the proxy between clients and a real Redis
                    failover     real Redis and Sentinel, and a primary that dies or moves
+                   exclusive    a part of both once more, with `links = exclusive`
                    tsan         the tests of threads, built with TSan
                    bare         both commands of the README in a fresh minimal system (needs root)
                  Default: all but bare.

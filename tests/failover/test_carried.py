@@ -12,6 +12,8 @@ from support.proxy import Proxy
 from support.resp import ServerError
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 MIB = 1 << 20
 
 

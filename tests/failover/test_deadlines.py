@@ -2,10 +2,14 @@
 
 import time
 
+import pytest
+
 from support.case import relayed
 from support.relay import Rule
 from support.resp import encode, encode_all
 from support.wait import wait_until
+
+pytestmark = pytest.mark.exclusive
 
 IN_DOUBT = "INDOUBT"
 

@@ -13,6 +13,8 @@ from support.relay import DOWN, Rule
 from support.resp import ServerError, encode
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 IN_DOUBT = ServerError("INDOUBT The primary was lost after the command was sent; it may or may not "
                        "have been, or may still be, executed")
 MIB = 1 << 20

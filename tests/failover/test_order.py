@@ -9,6 +9,8 @@ from support.oracles import check_order
 from support.resp import encode
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 COMMANDS = 1000
 
 

@@ -6,6 +6,8 @@ from support.case import judged, scenario
 from support.resp import Pairs, ServerError, encode_all
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 
 def move(cluster, planned=True):
     """A failover, waited for. Returns the new primary."""

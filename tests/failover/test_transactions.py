@@ -8,6 +8,8 @@ from support.case import judged, scenario
 from support.resp import ServerError, encode
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 ABORTED = ServerError("EXECABORT Transaction discarded because the primary changed before EXEC")
 IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the transaction may or "
                        "may not have been, or may still be, executed")

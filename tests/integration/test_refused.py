@@ -11,6 +11,8 @@ from support.proxy import Proxy
 from support.resp import encode
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 MIB = 1 << 20
 
 

@@ -5,6 +5,8 @@ import pytest
 from support.script import Ends, Leaves, Quiet, Raw, Read, Say, Until, blocked, say, transcript
 from support.wait import wait_until
 
+pytestmark = pytest.mark.exclusive
+
 
 @pytest.fixture(name="same")
 def same_fixture(service, reference):
