@@ -58,12 +58,15 @@ def test_watch_while_a_large_reply_ends_on_the_old_primary(setup):
 
 def test_idle_sessions_have_not_waited(setup):
     """What is told of a switch is the switch's: not that each of them once waited for its link."""
-    (_, new), sentinel, proxy = setup
+    (old, new), sentinel, proxy = setup
     clients = [proxy.connect() for _ in range(20)]
     for client in clients:
         assert client.call("PING") == "PONG"
     sentinel.switch(new.address, 2)
+    # It is logged before each worker knows of it: what comes in between does wait.
     wait_until(lambda: len(proxy.entries("primary-changed")) == 2, 5, "the switch")
+    wait_until(lambda: "ping" not in {c["cmd"] for c in old.connections()}, 5,
+               "the workers to have left the old primary")
     for client in clients:
         assert client.call("SET", "k", "v") == "OK"
         client.close()
