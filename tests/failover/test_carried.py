@@ -71,7 +71,8 @@ def test_idle_sessions_have_not_waited(setup):
         assert client.call("SET", "k", "v") == "OK"
         client.close()
     assert new.call("GET", "k") == b"v"
-    assert sum(int(e["waited"]) for e in proxy.entries("requests-released")) == 0
+    assert not [e for e in proxy.entries("requests-released")
+                if e["generation"] == "2" and int(e["waited"])]  # at the start somebody may wait
 
 
 def test_exec_without_multi_leaves_the_watch(setup):

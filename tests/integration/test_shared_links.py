@@ -1,5 +1,5 @@
-"""Connections that many sessions share: few of them, every reply to whom it belongs, whatever others
-on the same connection say, ask for, or leave behind."""
+"""Connections that many sessions share: few of them, every reply to whom it belongs, whatever
+others on the same connection say, ask for, or leave behind."""
 
 import contextlib
 import os
@@ -147,8 +147,8 @@ def test_connections_without_requests():
 
 @pytest.mark.tsan
 def test_33_clients_that_leave(setup):
-    """By FIN, RST or in the middle of a request, with hundreds of replies owed to them: nobody else
-    gets one of these, and who only ends its side gets all of its own."""
+    """By FIN, RST or in the middle of a request, with hundreds of replies owed to them: nobody
+    else gets one of these, and who only ends its side gets all of its own."""
     node, proxy = setup
     node.call("SET", "large", os.urandom(100 * KIB).hex())
     chance = random.Random(33)
