@@ -92,6 +92,7 @@ struct link *link_open(struct linkset *set, enum link_kind kind, struct session 
     l->generation = ws->now->generation;
     l->bare_from = until;
     l->reading = true;
+    l->used_ms = loop_now_ms(ws->worker->loop);
     reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
     list_append(&ws->links, &l->node);
     ws->worker->handshakes++;

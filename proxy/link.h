@@ -74,6 +74,7 @@ struct link {
     bool named;               /* CLIENT SETNAME was said on it */
     bool needs_auth;          /* the server wants a password that the greeting did not have */
     struct wheel_timer timer; /* greeting deadline, stall rule, or end of retirement */
+    uint64_t used_ms;         /* when a session last sent something, or it was opened */
     uint64_t progress_ms;     /* when the last byte was read, or the oldest request was sent */
 };
 

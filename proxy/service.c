@@ -195,7 +195,7 @@ static void renew_sets(struct worker_service *ws)
  * to find out. */
 static void look_after(struct link *l)
 {
-    uint64_t idle = now_ms(l->service) - l->progress_ms;
+    uint64_t idle = now_ms(l->service) - l->used_ms;
     if (l->state != LINK_READY || l->kind == LINK_EXCLUSIVE || l->journal.count > 0) {
         return;
     }

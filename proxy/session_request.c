@@ -238,6 +238,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
     CHECK(l != NULL);
     session_stop_waiting(s);
     move_to(s, l);
+    l->used_ms = loop_now_ms(s->service->worker->loop);
     if (command_changes_profile(r->command)) {
         s->asked = asked_by(s, r);
     }
