@@ -178,6 +178,45 @@ def test_33_clients_that_leave(setup):
         assert upstream(node) <= 1 + WARM
 
 
+class Busy(FakeNode):
+    """A primary that answers ECHO only once it may."""
+
+    def __init__(self):
+        super().__init__()
+        self.asked, self.may = threading.Event(), threading.Event()
+
+    def answer(self, client, args):
+        if args[0].upper() == b"ECHO":
+            self.asked.set()
+            self.may.wait(5)
+            self.may.set()
+            return bulk(args[1])
+        return super().answer(client, args)
+
+
+def test_33_who_comes_in_the_place_of_others():
+    """Clients leave while the server is busy with what they asked for; others come meanwhile, and
+    get nothing but their own answers."""
+    with Busy() as node, FakeSentinel(node.address, epoch=1) as sentinel, \
+            Proxy([sentinel.address], {"proxy.workers": 1, "links": "shared",
+                                       "stall-timeout": "30s"}) as proxy:
+        proxy.wait_serving()
+        idle = proxy.fds()
+        with clients_of(proxy, 20) as leaving:
+            for who, client in enumerate(leaving):
+                client.send(encode("ECHO", f"not-yours-{who}") * 10)
+            assert node.asked.wait(5)
+            for client in leaving:
+                client.reset()
+        wait_until(lambda: proxy.fds() <= idle + 2, 4, "them to be gone")
+        with clients_of(proxy, 40) as clients:
+            for who, client in enumerate(clients):
+                client.send(encode("ECHO", f"mine-{who}") * 10)
+            node.may.set()
+            for who, client in enumerate(clients):
+                assert [client.read() for _ in range(10)] == [b"mine-%d" % who] * 10
+
+
 GARBAGE = [b"POST / HTTP/1.1\r\nHost: x\r\n\r\n", b"Host: x\r\n", b"*1\r\n:1\r\n",
            b"*1\r\n$-1\r\n", b"*2147483648\r\n", b"*x\r\n", b"*1\r\n$x\r\n",
            b"*1\r\n$2147483648\r\n", b'ECHO "unbalanced\r\n', b"x" * 70 * KIB,
