@@ -7,6 +7,7 @@ import time
 
 import pytest
 
+from support.case import one_node
 from support.proxy import is_sanitized
 from support.resp import encode
 from support.wait import wait_until
@@ -131,20 +132,22 @@ def test_printf_and_netcat(service):
     assert done.stdout == b"+OK\r\n$1\r\nv\r\n+OK\r\n+QUEUED\r\n*1\r\n:1\r\n"
 
 
-def test_slow_reader_is_held_back(service):
+def test_slow_reader_is_held_back():
     """limit: SESSION_OUTPUT_HIGH SESSION_OUTPUT_LOW.
-    A client that asks for 400 MiB and reads nothing: the proxy does not store it, others go on,
-    and it gets everything once it reads."""
+    A client that asks for 400 MiB on a link of its own and reads nothing: the proxy does not store
+    it, others go on, and it gets everything once it reads."""
     size, count = 512 * 1024, 800
     body = body_of(size)
-    service.node.call("SET", "k", body)
-    before = service.proxy.rss()
-    with service.connect(60, rcvbuf=65536) as slow, service.connect() as other:
+    with one_node({"links": "exclusive", "proxy.workers": 2}) as (node, proxy), \
+            proxy.connect(60, rcvbuf=65536) as slow, proxy.connect() as other:
+        node.call("SET", "k", body)
+        assert slow.ok("PING") == other.ok("PING") == "PONG"
+        before = proxy.rss()
         slow.send(encode("GET", "k") * count)
         for _ in range(200):
             assert other.ok("INCR", "n")
             time.sleep(0.002)
-        assert service.proxy.rss() - before < bound()
+        assert proxy.rss() - before < bound()
         head = b"$%d\r\n" % size
         for _ in range(count):
             assert slow.read_exactly(len(head)) == head
