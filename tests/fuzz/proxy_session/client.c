@@ -223,6 +223,7 @@ static void plain_answered(struct client *c, const struct request *r, struct sli
         c->queued[c->queued_count++] = r->number;
         return;
     }
+    CHECK(!c->self.multi || reply.p[0] == '-');
     bool nil = starts(reply, "*-1\r\n") || starts(reply, "_\r\n");
     if (nil && r->kind == KIND_BLPOP) {
         return;
@@ -297,6 +298,7 @@ static void answered(struct client *c, struct request *r, struct slice reply)
 
 static void take_reply(struct client *c, struct slice reply, char type)
 {
+    CHECK(reply.p != NULL);
     TRACE("client %td gets %.*s\n", c - world.client, (int)(reply.n < 60 ? reply.n : 60), reply.p);
     if (type == '>' || !judged(c)) {
         return;
