@@ -95,7 +95,7 @@ struct client {
     struct session *session;     /* while there is a transport; not looked into */
     unsigned asked[REQUESTS_MAX], first,
         count; /* numbers of requests, those from first unanswered */
-    unsigned queued[REQUESTS_MAX], queued_count;
+    unsigned queued[REQUESTS_MAX], queued_count, queued_all; /* of them with tags, and all */
     struct identity self;
     bool blurred; /* its identity can't be told any more */
     bool wild;    /* it said what nobody answers for */
