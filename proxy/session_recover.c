@@ -74,7 +74,11 @@ static uint32_t judge_transaction(struct judgement *g, uint32_t from, bool begun
     }
     bool ended = last != NULL && was_sent(j, last);
     for (uint32_t i = from; i < end; i++) {
+        g->verdicts[i] = NONE;
         const struct record *r = journal_at(j, i);
+        if (r->asker.own) {
+            continue; /* no part of it */
+        }
         g->verdicts[i] = !ended ? (journal_has(j, r) ? AGAIN : NOT_EXECUTED) : QUEUED;
         if (ended && (r == last || r->command->cls == COMMAND_MULTI)) {
             g->verdicts[i] = r->command->cls == COMMAND_EXEC ? EXEC_DOUBT : OK;

@@ -66,8 +66,14 @@ static uint32_t sent_whole(const struct journal *j)
 /* A refusal to a script may be the script's own words: only the node's role tells. */
 static bool ask_role(struct session *s)
 {
-    if (journal_unsent(&s->link->journal) > 0) {
+    const struct journal *j = &s->link->journal;
+    if (journal_unsent(j) > 0) {
         return false; /* it would be asked behind requests that must not be sent now */
+    }
+    for (uint32_t i = 0; i < j->count; i++) {
+        if (journal_at(j, i)->command->cls == COMMAND_MULTI) {
+            return false; /* it would become part of that transaction */
+        }
     }
     struct buf role = {0};
     emit_words(&role, "ROLE", NULL);

@@ -169,6 +169,7 @@ static void publish(enum service_state state, bool moves, unsigned node)
             world.request[i].distrusted = false;
         }
     }
+    world.released = state == SERVICE_SERVING && !moves;
     published.state = state;
     published.state_since_ms = net_now();
     published.hold_timeout_ms = 2000;
@@ -219,6 +220,9 @@ static void say_much(struct transport *t)
 static void step_raw(unsigned how)
 {
     struct client *c = client_at(how);
+    static const char twice_auth[] =
+        "*8\r\n$5\r\nHELLO\r\n$1\r\n2\r\n$4\r\nAUTH\r\n$2\r\nu1\r\n$1\r\np\r\n"
+        "$4\r\nAUTH\r\n$2\r\nu2\r\n$1\r\nq\r\n";
     static const char *const words[] = {"SUBSCRIBE a\r\n",
                                         "MONITOR\r\n",
                                         "*0\r\n",
@@ -228,7 +232,8 @@ static void step_raw(unsigned how)
                                         "*2\r\n$4\r\nAUTH\r\n$1\r\np\r\n",
                                         "*3\r\n$3\r\nSET\r\n$1\r\na\r\n$",
                                         "*1\r\n$4\r\nMULTI\r\n",
-                                        "POST / HTTP\r\n"};
+                                        "POST / HTTP\r\n",
+                                        twice_auth};
     if (c->transport == NULL || c->gone) {
         return;
     }
@@ -241,9 +246,9 @@ static void step_raw(unsigned how)
         return;
     }
     for (unsigned n = take() % 32; n > 0; n--) {
-        char byte = (char)take();
+        uint8_t byte = (uint8_t)take();
         byte = byte == '#' ? '+' : byte;
-        net_send(c->transport, &byte, 1);
+        net_send(c->transport, (const char *)&byte, 1);
     }
 }
 
@@ -291,7 +296,7 @@ static void step_server(unsigned how)
     case 1: conn_handle(c, REQUESTS_MAX, MOOD_RIGHT); return;
     case 2: conn_end(c, false); return;
     case 3: conn_end(c, true); return;
-    case 4: t->room = take() * 16; return;
+    case 4: t->room = (size_t)take() * 16; return;
     case 5: t->room = SIZE_MAX; return;
     case 6:
         t->all = !t->all;
@@ -478,7 +483,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 {
     (void)argc;
     (void)argv;
-    world.trace = getenv("FUZZ_TRACE") != NULL;
+    world.trace = getenv("FUZZ_TRACE") != NULL; /* NOLINT(concurrency-mt-unsafe): one thread yet */
     log_set_level(world.trace ? LOG_DEBUG : (enum log_level)(LOG_ERROR + 1));
     command_init();
     return 0;

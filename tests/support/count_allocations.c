@@ -19,7 +19,7 @@ static _Atomic uint64_t *counted;
 
 __attribute__((constructor)) static void begin(void)
 {
-    const char *path = getenv("COUNT_ALLOCATIONS");
+    const char *path = getenv("COUNT_ALLOCATIONS"); /* NOLINT(concurrency-mt-unsafe): before main */
     int fd = path != NULL ? open(path, O_RDWR | O_CLOEXEC) : -1;
     void *at = fd >= 0 ? mmap(NULL, sizeof *counted, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0)
                        : MAP_FAILED;
@@ -43,10 +43,10 @@ void *malloc(size_t size)
     return __libc_malloc(size);
 }
 
-void *calloc(size_t number, size_t size)
+void *calloc(size_t nmemb, size_t size)
 {
     count();
-    return __libc_calloc(number, size);
+    return __libc_calloc(nmemb, size);
 }
 
 void *realloc(void *ptr, size_t size)

@@ -169,7 +169,9 @@ static void exec_answered(struct client *c, const struct request *r, struct slic
         CHECK(r->open == 0 && multi); /* its WATCH was lost */
         return;
     }
-    CHECK(reply.p[0] == '*' && multi);
+    char head[16];
+    (void)snprintf(head, sizeof head, "*%u\r\n", c->queued_all + 1);
+    CHECK(multi && starts(reply, head)); /* what it asked for, and the word of EXEC's own */
     const char *at = reply.p;
     for (unsigned i = 0; i < c->queued_count; i++) {
         char tag[16];
@@ -223,6 +225,7 @@ static void plain_answered(struct client *c, const struct request *r, struct sli
         c->queued[c->queued_count++] = r->number;
         return;
     }
+    CHECK(!c->self.multi || reply.p[0] == '-');
     bool nil = starts(reply, "*-1\r\n") || starts(reply, "_\r\n");
     if (nil && r->kind == KIND_BLPOP) {
         return;
@@ -256,6 +259,7 @@ static bool doubt_behind(const struct client *c)
 static void answered(struct client *c, struct request *r, struct slice reply)
 {
     bool state = r->kind >= KIND_SELECT;
+    c->queued_all += starts(reply, "+QUEUED\r\n") ? 1 : 0;
     if (r->kind == KIND_SET && starts(reply, "-ERR Protocol error: unauthenticated bulk length")) {
         c->wild = true; /* it is closed, as Redis closes whoever says so much before AUTH */
         return;
@@ -276,7 +280,7 @@ static void answered(struct client *c, struct request *r, struct slice reply)
         if (reply.p[0] == '+') {
             CHECK(starts(reply, "+OK\r\n"));
             c->self.multi = true;
-            c->queued_count = 0;
+            c->queued_count = c->queued_all = 0;
         } else {
             CHECK(reply.p[0] == '-');
         }
@@ -297,6 +301,7 @@ static void answered(struct client *c, struct request *r, struct slice reply)
 
 static void take_reply(struct client *c, struct slice reply, char type)
 {
+    CHECK(reply.p != NULL);
     TRACE("client %td gets %.*s\n", c - world.client, (int)(reply.n < 60 ? reply.n : 60), reply.p);
     if (type == '>' || !judged(c)) {
         return;

@@ -229,6 +229,7 @@ static void check_shared(const struct conn *c, const struct order *o)
 static ssize_t parse(struct slice in, struct order *o)
 {
     size_t at = 0, n = 0;
+    CHECK(in.p != NULL);
     bool line = in.p[0] != '*';
     const char *end = memchr(in.p, '\n', in.n);
     int64_t count, length;
@@ -342,7 +343,7 @@ void conn_was_read(struct conn *c, size_t n)
 {
     const struct topology_service *now = world.worker->services[0].now;
     bool distrusted =
-        now->state == SERVICE_HOLDING &&
+        now->state == SERVICE_HOLDING && !world.released &&
         net_now() >= now->state_since_ms + world.worker->services[0].config->hold_grace_ms;
     uint64_t before = c->read;
     c->read += n;
@@ -435,24 +436,31 @@ static void do_auth(struct conn *c, const struct order *o, struct buf *out)
 
 static void do_hello(struct conn *c, const struct order *o, struct buf *out)
 {
-    bool asks = o->count >= 5 && strcasecmp(o->word[2], "AUTH") == 0;
-    int user = asks ? user_of(o->word[3], o->word[4]) : c->self.user;
-    if (user < 0 || (asks && world.node[c->at].no_auth)) {
-        put_error(c, o->tag, "WRONGPASS invalid username-password pair", out);
+    int version = o->count > 1 ? o->word[1][0] - '0' : c->self.resp;
+    if (version != 2 && version != 3) {
+        put_error(c, o->tag, "NOPROTO unsupported protocol version", out);
         return;
     }
-    if (!asks && c->default_closed && !c->authenticated) {
+    for (int i = 2; i + 1 < o->count;) { /* one after the other, as far as there is no error */
+        if (strcasecmp(o->word[i], "SETNAME") == 0) {
+            c->self.name = o->word[i + 1][1] - '0';
+            i += 2;
+            continue;
+        }
+        int user = i + 2 < o->count ? user_of(o->word[i + 1], o->word[i + 2]) : -1;
+        if (user < 0 || world.node[c->at].no_auth) {
+            put_error(c, o->tag, "WRONGPASS invalid username-password pair", out);
+            return;
+        }
+        set_user(c, user);
+        i += 3;
+    }
+    if (c->default_closed && !c->authenticated) {
         put_error(c, o->tag, "NOAUTH HELLO must be called with the client already authenticated",
                   out);
         return;
     }
-    if (asks) {
-        set_user(c, user);
-    }
-    if (o->count == (asks ? 7 : 4)) {
-        c->self.name = o->word[o->count - 1][1] - '0';
-    }
-    c->self.resp = o->count > 1 ? o->word[1][0] - '0' : c->self.resp;
+    c->self.resp = version;
     buf_append_str(out, c->self.resp == 3 ? "%1\r\n$5\r\nproto\r\n:3\r\n"
                                           : "*2\r\n$5\r\nproto\r\n:2\r\n");
 }

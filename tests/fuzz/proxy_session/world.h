@@ -95,7 +95,7 @@ struct client {
     struct session *session;     /* while there is a transport; not looked into */
     unsigned asked[REQUESTS_MAX], first,
         count; /* numbers of requests, those from first unanswered */
-    unsigned queued[REQUESTS_MAX], queued_count;
+    unsigned queued[REQUESTS_MAX], queued_count, queued_all; /* of them with tags, and all */
     struct identity self;
     bool blurred; /* its identity can't be told any more */
     bool wild;    /* it said what nobody answers for */
@@ -122,10 +122,11 @@ struct world {
     struct request request[REQUESTS_MAX];
     unsigned requests;
     unsigned large_left, huge_left; /* how many such things may still be said */
-    bool evil;         /* servers have said what was not asked: nobody judges contents any more */
-    bool backwards;    /* the order of callbacks in a turn */
-    bool too_much;     /* what server_holds_too_much says */
-    bool stopping;     /* what is on its way then is given up as it is */
+    bool evil;      /* servers have said what was not asked: nobody judges contents any more */
+    bool backwards; /* the order of callbacks in a turn */
+    bool too_much;  /* what server_holds_too_much says */
+    bool released;  /* a hold has ended, and the primary stayed; the worker is about to hear it */
+    bool stopping;  /* what is on its way then is given up as it is */
     bool own_identity; /* the proxy has a user and password of its own */
     bool trace;
 };
