@@ -8,11 +8,10 @@ safe use are not called.
 usage: includes.py [--root DIR]     checks the tree (default: the one this file is in)
        includes.py --self-test      proves on bad trees that each rule can fail
 """
-import argparse
 import re
-import sys
-import tempfile
 from pathlib import Path
+
+import frame
 
 # What a layer may include besides itself.
 BELOW = {
@@ -215,35 +214,14 @@ BAD = [
      for name in BANNED]
 
 
-def check_tree(files):
-    with tempfile.TemporaryDirectory() as folder:
-        root = Path(folder)
-        for path, text in files.items():
-            (root / path).parent.mkdir(parents=True, exist_ok=True)
-            (root / path).write_text(text, encoding="utf-8")
-        return check(root)[0]
-
-
 def self_test():
-    failures = [f"the good tree: {problem}" for problem in check_tree(GOOD)]
+    failures = [f"the good tree: {problem}" for problem in frame.problems_of(check, GOOD)]
     for files, said in BAD:
-        problems = check_tree({**GOOD, **files})
+        problems = frame.problems_of(check, {**GOOD, **files})
         if len(problems) != 1 or said not in problems[0]:
             failures.append(f"{files}: wanted one '{said}', got {problems}")
     return failures, len(BAD) + 1
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    parser.add_argument("--self-test", action="store_true")
-    options = parser.parse_args()
-    problems, seen = self_test() if options.self_test else check(options.root)
-    for problem in problems:
-        print(problem)
-    print(f"{seen} checked, {len(problems)} problems")
-    return 1 if problems or seen == 0 else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    frame.main(check, self_test)

@@ -6,11 +6,9 @@ stands with the test that reaches it, or used by a unit test. A mark of no bound
 usage: limits.py [--root DIR]     checks the tree (default: the one this file is in)
        limits.py --self-test      proves on bad trees that each rule can fail
 """
-import argparse
 import re
-import sys
-import tempfile
-from pathlib import Path
+
+import frame
 
 LIMITS = "proxy/base/limits.h"
 KEYS = "config/config_keys.def"
@@ -77,27 +75,11 @@ BAD = [
 def self_test():
     failures = []
     for path, text, said in [(LIMITS, GOOD[LIMITS], None), *BAD]:
-        with tempfile.TemporaryDirectory() as folder:
-            for name, content in {**GOOD, path: text}.items():
-                (Path(folder) / name).parent.mkdir(parents=True, exist_ok=True)
-                (Path(folder) / name).write_text(content, encoding="utf-8")
-            problems, _ = check(Path(folder))
-            if [said in problem for problem in problems if said] != [True] * bool(said):
-                failures.append(f"{path}: wanted {said}, got {problems}")
+        problems = frame.problems_of(check, {**GOOD, path: text})
+        if [said in problem for problem in problems if said] != [True] * bool(said):
+            failures.append(f"{path}: wanted {said}, got {problems}")
     return failures, len(BAD) + 1
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    parser.add_argument("--self-test", action="store_true")
-    options = parser.parse_args()
-    problems, seen = self_test() if options.self_test else check(options.root)
-    for problem in problems:
-        print(problem)
-    print(f"{seen} checked, {len(problems)} problems")
-    return 1 if problems or seen == 0 else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    frame.main(check, self_test)

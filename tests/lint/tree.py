@@ -7,12 +7,12 @@ Looks at the files that git tracks; where there is no git, at all but what it wo
 usage: tree.py [--root DIR]     checks the tree (default: the one this file is in)
        tree.py --self-test      proves on bad trees that each rule can fail
 """
-import argparse
 import re
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
+
+import frame
 
 SIZE_MAX = 256 * 1024
 
@@ -135,22 +135,17 @@ BAD = [
 ]
 
 
-def write(root, path, data):
-    (root / path).parent.mkdir(parents=True, exist_ok=True)
-    (root / path).write_bytes(data)
-
-
 def check_tree(change):
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
         for path, data in GOOD.items():
-            write(root, path, data)
+            frame.write(root, path, data)
         change(root)
         return check(root)[0]
 
 
 def self_test():
-    cases = [(lambda root, p=path, d=data: write(root, p, d), f"{path} {data[:40]}", said)
+    cases = [(lambda root, p=path, d=data: frame.write(root, p, d), f"{path} {data[:40]}", said)
              for path, data, said in BAD]
     cases.append((lambda root: (root / "proxy/base/a.c").chmod(0o755), "chmod", "executable"))
     cases.append((lambda root: (root / "proxy/b.c").symlink_to("base/a.c"), "link", "symbolic"))
@@ -162,17 +157,5 @@ def self_test():
     return failures, len(cases) + 1
 
 
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--root", type=Path, default=Path(__file__).resolve().parents[2])
-    parser.add_argument("--self-test", action="store_true")
-    options = parser.parse_args()
-    problems, seen = self_test() if options.self_test else check(options.root)
-    for problem in problems:
-        print(problem)
-    print(f"{seen} checked, {len(problems)} problems")
-    return 1 if problems or seen == 0 else 0
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    frame.main(check, self_test)
