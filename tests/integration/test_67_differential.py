@@ -94,12 +94,13 @@ def test_67_many_streams(twins):
     check(twins, range(FIRST + 2000, FIRST + 52000), 900)
 
 
-def test_67_regressions(twins):
+def test_67_regressions(twins, request):
     """Some of them depend on what comes at once: each is played often."""
     pair, secured = twins
+    often = 100 if request.config.getoption("--full") else 25
     streams = dict(REGRESSIONS, **SECURED_REGRESSIONS) if secured else REGRESSIONS
     for name, stream in streams.items():
-        for _ in range(10 if pair.shared else 100):  # what is framed, is so in one place for both
+        for _ in range(10 if pair.shared else often):  # what is framed, is so in one place for both
             answers = pair.play(stream)
             assert answers[0] == answers[1], name
 
