@@ -20,7 +20,8 @@ def test_writes_that_wait_for_a_busy_primary(tmp_path):
         stack.callback(node.close)
         node.start()
         sentinel = stack.enter_context(FakeSentinel(node.address, epoch=1))
-        proxy = stack.enter_context(Proxy([sentinel.address]))
+        # Links of their own, opened before.
+        proxy = stack.enter_context(Proxy([sentinel.address], {"links": "exclusive"}))
         proxy.wait_serving()
         clients = [stack.enter_context(proxy.connect(30)) for _ in sizes]
         for client in clients:
