@@ -37,14 +37,3 @@ void topology_unref(struct topology **t)
         free(left);
     }
 }
-
-const char *service_state_word(enum service_state state)
-{
-    switch (state) {
-    case SERVICE_SEEKING: return "seeking";
-    case SERVICE_SERVING: return "serving";
-    case SERVICE_SUSPECT: return "suspect";
-    case SERVICE_HOLDING: return "holding";
-    }
-    UNREACHABLE("service state");
-}

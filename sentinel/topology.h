@@ -39,7 +39,5 @@ struct topology *topology_new(size_t service_count);
 struct topology *topology_ref(struct topology *t);
 /* Drops a reference and sets *t to NULL; *t may be NULL. */
 void topology_unref(struct topology **t);
-/* "seeking", "serving", "suspect", "holding". */
-const char *service_state_word(enum service_state state);
 
 #endif

@@ -53,22 +53,12 @@ static void references_are_counted_across_threads(void **state)
     topology_unref(&t);
 }
 
-static void states_have_words(void **state)
-{
-    (void)state;
-    assert_string_equal(service_state_word(SERVICE_SEEKING), "seeking");
-    assert_string_equal(service_state_word(SERVICE_SERVING), "serving");
-    assert_string_equal(service_state_word(SERVICE_SUSPECT), "suspect");
-    assert_string_equal(service_state_word(SERVICE_HOLDING), "holding");
-}
-
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(new_ones_are_empty),
         cmocka_unit_test(the_last_reference_frees),
         cmocka_unit_test(references_are_counted_across_threads),
-        cmocka_unit_test(states_have_words),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
