@@ -176,8 +176,8 @@ static void publish(enum service_state state, bool moves, unsigned node)
     struct topology *t = topology_new(1);
     t->serial = ++published_serial;
     t->service[0] = published;
-    TRACE("published: %s generation %u node %u\n", service_state_word(state),
-          (unsigned)published.generation, node % NODES);
+    TRACE("published: state %d generation %u node %u\n", (int)state, (unsigned)published.generation,
+          node % NODES);
     worker_take_topology(world.worker, t);
 }
 

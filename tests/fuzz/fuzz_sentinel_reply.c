@@ -1,7 +1,10 @@
 /* Bytes from a Sentinel or a node, cut anywhere: every reply is read in every way we know. The
  * first byte of the input is the size of the pieces. */
+#include "proxy/base/check.h"
 #include "sentinel/event.h"
 #include "sentinel/reply_stream.h"
+
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
@@ -14,8 +17,9 @@ static void read_in_every_way(const struct reply *r)
     bool valid;
     (void)reply_type(r);
     (void)reply_is_error(r, "NOAUTH");
-    (void)reply_read_id(r, id);
-    (void)reply_read_info_id(r, id);
+    if (reply_read_id(r, id) || reply_read_info_id(r, id)) {
+        CHECK(id[0] != '\0' && strlen(id) <= SENTINEL_ID_MAX);
+    }
     if (reply_read_address(r, &addr)) {
         CHECK(addr.port != 0 && addr.host[0] != '\0');
     }

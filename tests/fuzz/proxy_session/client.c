@@ -35,7 +35,7 @@ static void put_request(struct buf *out, const struct request *r, unsigned how)
     static const char *const verbs[KINDS] = {
         "ECHO",    "SET",  "EVAL",      "BLPOP",  "MULTI",  "EXEC", "DISCARD", "WATCH",
         "UNWATCH", "WAIT", "X.UNKNOWN", "CLIENT", "SELECT", "AUTH", "HELLO",   "CLIENT"};
-    char tag[16], number[16];
+    char tag[16];
     (void)snprintf(tag, sizeof tag, "#%u#", r->number);
     int n = (int)strlen(tag);
     switch (r->kind) {
@@ -99,8 +99,8 @@ static void put_request(struct buf *out, const struct request *r, unsigned how)
     case KIND_UNKNOWN:
     case KINDS: break;
     }
-    (void)snprintf(number, sizeof number, "%zu", strlen(verbs[r->kind]));
-    buf_printf(out, "*3\r\n$%s\r\n%s\r\n$%d\r\n%s\r\n$1\r\n0\r\n", number, verbs[r->kind], n, tag);
+    buf_printf(out, "*3\r\n$%zu\r\n%s\r\n$%d\r\n%s\r\n$1\r\n0\r\n", strlen(verbs[r->kind]),
+               verbs[r->kind], n, tag);
 }
 
 void client_ask(struct client *c, enum kind kind, unsigned how)
