@@ -17,11 +17,20 @@
  * number. A session that has ended leaves orphans: no session has their serial any more. */
 struct asker {
     uint32_t slot;
-    uint32_t serial : 31;
-    uint32_t own : 1; /* asked by ourselves: the answer is not the client's */
+    uint32_t serial : 28;
+    uint32_t own : 4; /* enum ask: asked by ourselves, the answer is not the client's */
 };
+#define SERIAL_MAX 0x0fffffffu
+
+/* Why a request was sent. */
+enum ask {
+    ASK_CLIENT,      /* it is the client's */
+    ASK_SELF,        /* we wanted to know, or only to say it */
+    ASK_TRANSACTION, /* it belongs to a transaction that was begun on another link */
+};
+
 /* No session's: a question of the link's own. Serials begin with 1. */
-#define ASKER_NOBODY ((struct asker){.own = 1})
+#define ASKER_NOBODY ((struct asker){.own = ASK_SELF})
 
 struct record {
     uint64_t begin, end; /* stream offsets; end == UINT64_MAX while the frame is still arriving */

@@ -3,6 +3,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
+#include "proxy/session_restore.h"
 #include "proxy/worker.h"
 
 void say_not_executed(const struct session *s, struct buf *to)
@@ -16,15 +17,13 @@ static const char *nil_array(const struct session *s)
     return s->set->profile.resp == 3 ? "_\r\n" : "*-1\r\n";
 }
 
-static void forget_transaction(struct session *s)
-{
-    s->multi = s->watch = s->multi_lost = s->watch_lost = false;
-}
-
 /* The rest of a transaction whose link is gone: nothing of it was executed, and EXEC says so in the
  * words a client knows. */
 static void answer_lost_transaction(struct session *s, const struct command *command)
 {
+    if (s->multi) {
+        transaction_abort(s); /* if only now, for want of a link of its profile */
+    }
     switch ((int)command->cls) {
     case COMMAND_MULTI:
         session_give_str(s, s->multi ? "-ERR MULTI calls can not be nested\r\n" : "+OK\r\n");
@@ -39,7 +38,10 @@ static void answer_lost_transaction(struct session *s, const struct command *com
         break;
     default: session_give_str(s, "+QUEUED\r\n"); return;
     }
-    forget_transaction(s);
+    if (s->watch) {
+        link_close(&s->link, LINK_END_SESSION); /* it would go on watching */
+    }
+    transaction_over(s);
 }
 
 static void reset(struct session *s)
@@ -49,7 +51,7 @@ static void reset(struct session *s)
     }
     session_set_plain_profile(s);
     buf_release(&s->name);
-    forget_transaction(s);
+    transaction_over(s);
     s->pinned = false;
     s->uncarried = NULL;
     session_give_str(s, "+RESET\r\n");
@@ -95,7 +97,7 @@ void local_answer(struct session *s, const struct command *command, const struct
         session_finish(s, SESSION_END_PROTOCOL);
     } else if (command->cls == COMMAND_RESET) {
         reset(s);
-    } else if (s->multi_lost || (s->watch_lost && command->cls == COMMAND_MULTI)) {
+    } else if (s->multi || (s->watch_lost && command->cls == COMMAND_MULTI)) {
         answer_lost_transaction(s, command);
     } else if (s->set->needs_auth) {
         session_give_str(s, "-NOAUTH Authentication required.\r\n");

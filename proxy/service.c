@@ -99,7 +99,6 @@ void service_wait_refused(struct worker_service *ws, struct session *s)
 {
     service_unwait(ws, s);
     list_append(&ws->refused, &s->waiting);
-    session_start_waiting(s);
     if (ws->scout_timer.due_ms == 0) {
         loop_arm(ws->worker->loop, &ws->scout_timer, SCOUT_INTERVAL_MS, on_scout);
     }

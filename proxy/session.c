@@ -9,6 +9,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/session_input.h"
+#include "proxy/transaction.h"
 #include "proxy/worker.h"
 
 #define SESSION_MAGIC 0x5e550005u
@@ -74,7 +75,7 @@ static void leave_link(struct session *s)
     }
     worker_leave_slot(s->service->worker, s);
     s->link = NULL;
-    s->outstanding = 0;
+    s->outstanding = s->restoring = 0;
 }
 
 bool session_busy(const struct session *s)
@@ -91,6 +92,9 @@ size_t session_held(const struct session *s)
     }
     if (s->tentative != NULL) {
         held += s->tentative->reply_bytes;
+    }
+    if (s->transaction != NULL) {
+        held += transaction_held(s->transaction);
     }
     if (s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
         held += s->link->in.cap + s->link->journal.bytes.len;
@@ -182,6 +186,7 @@ void session_free(struct session *s)
     buf_wipe(&s->raw);
     chain_clear(&s->out);
     tentative_clear(&s->tentative);
+    transaction_free(&s->transaction);
     linkset_drop(&s->set);
     buf_release(&s->name);
     session_forget_asked(s);

@@ -14,6 +14,7 @@
 #include "proxy/resp/scan.h"
 #include "proxy/tentative.h"
 
+struct transaction;
 struct worker_service;
 
 enum session_state {
@@ -75,6 +76,7 @@ struct session {
     struct linkset *set;  /* of its profile, counted */
     struct asker asker;   /* as journals know it */
     uint32_t outstanding; /* its requests on the link, those asked for it by ourselves included */
+    uint32_t restoring;   /* those of them by which the link is told what the last one knew */
     struct journal *lost; /* what a shared link left of them, while that is sorted out */
 
     /* input */
@@ -95,11 +97,13 @@ struct session {
     bool vetted;  /* whether one without credentials is to be served was known when it came */
     bool refused; /* it was told that its profile is; served again once that is mended */
     bool pinned;  /* it has said what only a link of its own may hear */
-    uint16_t large_left;         /* replies that have to be small until it may share links again */
-    uint64_t wrote_in;           /* generation of its last write; 0: none */
-    bool multi, watch;           /* as of the last answer */
-    bool multi_lost, watch_lost; /* on a link that is gone */
-    const char *uncarried;       /* state that would be lost with the link; NULL: none */
+    uint16_t large_left; /* replies that have to be small until it may share links again */
+    uint64_t wrote_in;   /* generation of its last write; 0: none */
+    bool multi, watch;   /* as of the last answer */
+    bool multi_lost;     /* it can't be carried out any more */
+    bool watch_lost;     /* on a link that is gone */
+    struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
+    const char *uncarried;           /* state that would be lost with the link; NULL: none */
 
     /* waiting */
     struct tentative *tentative; /* NULL: no refusal is being judged */

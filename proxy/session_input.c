@@ -7,6 +7,7 @@
 #include "proxy/resp/emit.h"
 #include "proxy/learnt.h"
 #include "proxy/route.h"
+#include "proxy/session_restore.h"
 #include "proxy/worker.h"
 
 void park_frame(struct list *items, const struct command *command, struct buf *frame)
@@ -323,6 +324,7 @@ static void settle(struct session *s)
         }
         end_lease(s);
     }
+    session_seek_link(s);
     session_set_reading(s);
 }
 
@@ -419,13 +421,24 @@ static void park_raw(struct session *s)
     }
 }
 
+/* Answered here to its end, which is EXECABORT; what waits behind it has waited as long. */
+static void expire_transaction(struct session *s, uint64_t deadline_ms)
+{
+    if (s->multi) {
+        transaction_abort(s);
+        s->last_deadline_ms = deadline_ms;
+    }
+}
+
 void input_expire(struct session *s)
 {
     park_raw(s);
+    uint64_t deadline_ms = s->deadline_ms;
     s->deadline_ms = 0;
     service_unwait(s->service, s);
     if (s->multi && !s->multi_lost) {
-        session_lose_link(s); /* answered here to its end, which is EXECABORT */
+        session_lose_link(s);
+        expire_transaction(s, deadline_ms);
     }
     for (struct list_node *n = s->parked.first; n != NULL && !s->multi_lost; n = n->next) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);

@@ -29,6 +29,12 @@ void input_drop(struct session *s);
 void input_drop_frames(struct session *s);
 /* The waiting time is over: every whole request that waits is answered as not executed. */
 void input_expire(struct session *s);
+/* The session asks for the profile that this command, which was taken, asks for; and what the type
+ * of its answer makes of that. */
+void request_ask_profile(struct session *s, const struct command *command, const struct args *args);
+void session_profile_answered(struct session *s, const struct command *command, char type);
+/* A session that lives on a link and has none gets one, or waits for its turn. */
+void session_seek_link(struct session *s);
 /* An answer to this request that the session gives itself. The request is done with. args: NULL
  * when it is too large for them to be known. */
 void local_answer(struct session *s, const struct command *command, const struct args *args);

@@ -6,14 +6,14 @@
  *   sent, a blocking pop                nil, as at its time-out
  *   sent, anything else                 in doubt: said once, never sent again
  *   a transaction whose EXEC was sent   its commands were queued, EXEC is in doubt
- *   a transaction whose EXEC was not    goes back whole if no answer of it was given; else it is
- *                                       answered here and EXEC says that it was discarded
+ *   a transaction whose EXEC was not    goes back; what was answered of it is said again before
  */
 #include "proxy/session_input.h"
 
 #include <stdlib.h>
 
 #include "proxy/base/log.h"
+#include "proxy/session_restore.h"
 #include "proxy/worker.h"
 
 static const char in_doubt[] = "-INDOUBT The primary was lost after the command was sent; it may "
@@ -45,13 +45,18 @@ static bool was_sent(const struct journal *j, const struct record *r)
     return journal_state(j, r) == RECORD_SENT;
 }
 
+static enum verdict again(const struct journal *j, const struct record *r)
+{
+    return journal_has(j, r) ? AGAIN : NOT_EXECUTED;
+}
+
 static enum verdict judge_plain(const struct journal *j, const struct record *r, bool doubt_behind)
 {
     if (r->asker.own) {
         return NONE;
     }
     if (!was_sent(j, r)) {
-        return journal_has(j, r) ? AGAIN : NOT_EXECUTED;
+        return again(j, r);
     }
     if (command_repeatable(r->command) && !doubt_behind && journal_has(j, r)) {
         return AGAIN;
@@ -60,8 +65,8 @@ static enum verdict judge_plain(const struct journal *j, const struct record *r,
 }
 
 /* Judges the transaction that holds the records [from, ...): up to its EXEC or DISCARD, or all that
- * is left. begun: its MULTI was answered before. Returns the first record behind it. */
-static uint32_t judge_transaction(struct judgement *g, uint32_t from, bool begun)
+ * is left. Returns the first record behind it. */
+static uint32_t judge_transaction(struct judgement *g, uint32_t from)
 {
     const struct journal *j = g->journal;
     uint32_t end = from;
@@ -79,16 +84,13 @@ static uint32_t judge_transaction(struct judgement *g, uint32_t from, bool begun
         if (r->asker.own) {
             continue; /* no part of it */
         }
-        g->verdicts[i] = !ended ? (journal_has(j, r) ? AGAIN : NOT_EXECUTED) : QUEUED;
+        g->verdicts[i] = ended ? QUEUED : again(j, r);
         if (ended && (r == last || r->command->cls == COMMAND_MULTI)) {
             g->verdicts[i] = r->command->cls == COMMAND_EXEC ? EXEC_DOUBT : OK;
         }
     }
-    struct session *s = g->s;
     if (ended) {
-        s->multi = s->watch = s->watch_lost = false;
-    } else if (begun) {
-        s->multi_lost = true;
+        transaction_over(g->s);
     }
     return end;
 }
@@ -101,7 +103,7 @@ static void judge(struct judgement *g)
     while (i < j->count) {
         const struct record *r = journal_at(j, i);
         if (multi || r->command->cls == COMMAND_MULTI) {
-            i = judge_transaction(g, i, multi);
+            i = judge_transaction(g, i);
             multi = false;
         } else {
             g->verdicts[i++] = NONE;
@@ -114,9 +116,14 @@ static void judge(struct judgement *g)
         enum verdict v = g->verdicts[i];
         doubt_behind = doubt_behind || v == DOUBT || v == NIL || v == EXEC_DOUBT;
     }
-    if (g->s->watch) {
-        g->s->watch_lost = true;
-        g->s->watch = false;
+}
+
+/* Nothing of it was executed, as the refusal before it tells. */
+static void judge_as_refused(struct judgement *g)
+{
+    for (uint32_t i = 0; i < g->journal->count; i++) {
+        const struct record *r = journal_at(g->journal, i);
+        g->verdicts[i] = r->asker.own ? NONE : again(g->journal, r);
     }
 }
 
@@ -144,6 +151,9 @@ static void put_again(struct session *s, struct list *items, const struct journa
 static void put_not_executed(struct session *s, struct list *items, const struct record *r)
 {
     struct buf words = {0};
+    if (s->multi) {
+        transaction_abort(s); /* what it queued would run without this */
+    }
     say_not_executed(s, &words);
     park_answer(items, buf_slice(&words));
     buf_release(&words);
@@ -197,26 +207,38 @@ static void give_back(struct session *s, const struct journal *j)
 {
     struct judgement g = {.s = s, .journal = j};
     g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
-    judge(&g);
+    bool settled = s->tentative != NULL && tentative_settled(s, j);
+    if (settled) {
+        tentative_follow(s);
+    }
+    if (s->tentative == NULL || settled) {
+        judge(&g);
+    } else {
+        judge_as_refused(&g);
+    }
     struct list items = {0};
-    tentative_park(&s->tentative, s->tentative != NULL && tentative_settled(s->tentative, j),
-                   &items);
+    tentative_park(&s->tentative, settled, &items);
     for (uint32_t i = 0; i < j->count; i++) {
         put(&g, i, &items);
     }
     free(g.verdicts);
     park_in_front(s, &items);
+    if (settled && s->multi) {
+        transaction_abort(s); /* by a refusal that the client is shown */
+    }
+    transaction_lost(s);
     session_forget_asked(s);
 }
 
 void session_take_back(struct session *s)
 {
     struct list items = {0};
+    /* On its link a transaction would go on that is spoilt. */
+    bool clean = !s->multi && !s->tentative->multi;
     tentative_park(&s->tentative, false, &items);
     struct link *l = s->link;
     if (l->kind == LINK_EXCLUSIVE) { /* on a shared one nothing of it is left */
         const struct journal *j = &l->journal;
-        bool clean = true;
         for (uint32_t i = 0; i < j->count; i++) {
             const struct record *r = journal_at(j, i);
             if (!r->asker.own) {
@@ -229,6 +251,7 @@ void session_take_back(struct session *s)
             journal_clear(&l->journal);
         } else {
             link_close(&s->link, LINK_END_REFUSED);
+            transaction_lost(s);
         }
     } else {
         s->link = NULL;
@@ -297,18 +320,18 @@ void session_give_up_link(struct session *s, enum link_end end)
         session_finish(s, SESSION_END_CLIENT);
         return;
     }
+    if (transaction_blurs_profile(s)) {
+        s->uncarried = "a profile chosen in a transaction in doubt";
+    }
     if (s->uncarried != NULL) {
         end_session(s, SESSION_END_UNCARRIED, s->uncarried);
         return;
-    }
-    if (s->multi && s->link->journal.count == 0) {
-        s->multi_lost = true;
     }
     if (s->scout) {
         service_unwait(s->service, s);
     }
     give_back(s, &s->link->journal);
-    s->outstanding = 0;
+    s->outstanding = s->restoring = 0;
     link_close(&s->link, end);
 }
 

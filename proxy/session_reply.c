@@ -5,6 +5,8 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/session_restore.h"
+#include "proxy/transaction.h"
 #include "proxy/worker.h"
 
 /* The session has another profile from now on. Its own link has taken it on with it. */
@@ -24,12 +26,13 @@ static void take_profile(struct session *s, const struct profile *profile)
 }
 
 /* An AUTH, HELLO, SELECT or CLIENT SETNAME was answered. */
-static void profile_answered(struct session *s, const struct command *command, char type)
+void session_profile_answered(struct session *s, const struct command *command, char type)
 {
     CHECK(s->asked != NULL);
     const struct asked *asked = s->asked;
-    if (type != '-' && (s->multi || asked->form == PROFILE_UNKNOWN)) {
-        /* Queued, it takes effect at EXEC and who knows how; or a form we do not understand. */
+    if (type != '-' && s->multi) {
+        s->transaction->profile = true; /* queued: it takes effect at EXEC */
+    } else if (type != '-' && asked->form == PROFILE_UNKNOWN) {
         s->uncarried = "a profile that can't be followed";
     } else if (type != '-') {
         bool named = buf_len(&asked->name) > 0 || command->cls == COMMAND_SETNAME;
@@ -63,12 +66,19 @@ static void note_answer(struct session *s, const struct command *command, struct
                         char type)
 {
     switch ((int)command->cls) {
-    case COMMAND_MULTI: s->multi = s->multi || type == '+'; break;
-    case COMMAND_EXEC:
+    case COMMAND_MULTI:
+        if (type == '+' && !s->multi) {
+            transaction_begun(s);
+        }
+        break;
+    case COMMAND_EXEC: /* ends it even with an error */
+        if (s->multi) {
+            transaction_ran(s, reply);
+        }
+        break;
     case COMMAND_DISCARD:
-        /* EXEC ends it even with an error. */
-        if (s->multi && (command->cls == COMMAND_EXEC || type == '+')) {
-            s->multi = s->watch = s->watch_lost = false;
+        if (s->multi && type == '+') {
+            transaction_over(s);
         }
         break;
     case COMMAND_WATCH: s->watch = s->watch || (type == '+' && !s->multi); break;
@@ -80,7 +90,7 @@ static void note_answer(struct session *s, const struct command *command, struct
     case COMMAND_AUTH:
     case COMMAND_HELLO:
     case COMMAND_SELECT:
-    case COMMAND_SETNAME: profile_answered(s, command, type); break;
+    case COMMAND_SETNAME: session_profile_answered(s, command, type); break;
     case COMMAND_TRACKING:
         if (type == '+') {
             s->uncarried = command->name;
@@ -181,9 +191,17 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
         tentative_decide(s);
     } else {
         if (!r.asker.own) {
+            bool multi = s->multi;
             session_answer(s, r.command, block, reply, type);
+            if (multi && s->multi) {
+                transaction_queued(s, j, &r, reply);
+            }
         }
         done(s);
+        if (r.asker.own > ASK_SELF) {
+            s->restoring--;
+            session_restored(s, r.asker.own, reply);
+        }
     }
 }
 
@@ -196,6 +214,9 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
     }
     const struct command *command = journal_at(&s->link->journal, 0)->command;
     note_answer(s, command, slice_of(&type, 1), type);
+    if (s->transaction != NULL) {
+        transaction_forget(s->transaction); /* an answer of this size it can't compare */
+    }
     s->large_left -= s->large_left > 0;
     if (whole > SHARED_REPLY_MAX) {
         s->large_left = SMALL_REPLIES_MIN;
@@ -213,6 +234,9 @@ void session_raw_bytes(struct session *s, struct block *block, struct slice byte
 static void shut_out(struct session *s)
 {
     struct linkset *set = linkset_get(s->service, &s->set->profile);
+    if (s->multi) {
+        transaction_abort(s);
+    }
     link_close(&s->link, LINK_END_GREETING);
     linkset_drop(&s->set);
     s->set = set;
@@ -225,6 +249,9 @@ void session_link_ready(struct session *s)
         if (service_shares(s->service) && s->link->needs_auth && !s->set->needs_auth) {
             shut_out(s);
         }
+    }
+    if (s->link != NULL) {
+        session_restore(s);
     }
     session_pump(s);
 }

@@ -7,6 +7,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/route.h"
+#include "proxy/session_restore.h"
 #include "proxy/worker.h"
 
 /* The link that a request needs. */
@@ -26,6 +27,12 @@ static struct asked *asked_by(const struct session *s, const struct request *r)
         asked->form = profile_apply(&asked->profile, &asked->name, r->command, r->args);
     }
     return asked;
+}
+
+void request_ask_profile(struct session *s, const struct command *command, const struct args *args)
+{
+    struct request r = {.command = command, .args = args};
+    s->asked = asked_by(s, &r);
 }
 
 /* A command that changes the profile goes to a shared link of the profile that it asks for, to
@@ -88,7 +95,7 @@ static enum route decide(const struct session *s, const struct request *r, const
         .exclusive = a->exclusive,
         .serving = service_serving(s->service),
         .link_open = l != NULL,
-        .link_ready = l != NULL && link_sendable(l) && !full(l) &&
+        .link_ready = l != NULL && link_sendable(l) && !full(l) && s->restoring == 0 &&
                       (r->command->cls != COMMAND_RAW || l->journal.count == 0),
         .asking = s->asked != NULL,
         .judging = s->tentative != NULL,
@@ -185,20 +192,41 @@ static void move_to(struct session *s, struct link *l)
     s->link = l;
 }
 
+/* A link of its own from those kept warm. */
+static bool lease(struct session *s)
+{
+    s->link = s->set->refused == GREET_STEPS ? linkset_lease(s->set, s) : NULL;
+    if (s->link != NULL) {
+        session_restore(s);
+    }
+    return s->link != NULL;
+}
+
+void session_seek_link(struct session *s)
+{
+    if (!session_lives_on_link(s) || s->link != NULL || list_on(&s->waiting) ||
+        s->set->refused != GREET_STEPS || s->set->needs_auth || s->state != SESSION_OPEN) {
+        return;
+    }
+    if (!service_may_open(s->service)) {
+        service_wait(s->service, s);
+    } else if (!lease(s)) {
+        s->link = link_open(s->set, LINK_EXCLUSIVE, s, GREET_STEPS);
+    }
+}
+
 /* Opens the link where one may be opened now, else queues up for it. True: it is there already. */
 static bool want_link(struct session *s, const struct aim *a)
 {
     if (list_on(&s->waiting)) {
+        session_start_waiting(s); /* it may have been there with no request */
         return false;
     }
     move_to(s, NULL); /* a bare one is of no more use */
     if (!a->exclusive && linkset_link(a->set, s->asker.slot) != NULL) {
         return true; /* the very link it had */
     }
-    if (a->exclusive && s->set->refused == GREET_STEPS) {
-        s->link = linkset_lease(s->set, s);
-    }
-    if (s->link != NULL) {
+    if (a->exclusive && lease(s)) {
         return true;
     }
     session_start_waiting(s);
@@ -240,7 +268,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
     move_to(s, l);
     l->used_ms = loop_now_ms(s->service->worker->loop);
     if (command_changes_profile(r->command)) {
-        s->asked = asked_by(s, r);
+        request_ask_profile(s, r->command, r->args);
     }
     l->dirty = l->dirty || r->odd;
     if (r->command->cls == COMMAND_WAIT && service_shares(s->service) && !s->multi) {

@@ -7,25 +7,36 @@
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
 #include "proxy/session_input.h"
+#include "proxy/session_restore.h"
 #include "proxy/worker.h"
 
 /* Redis 7.0 processCommand answers these before it runs anything; only the code word is the same in
  * Valkey. */
-static bool is_refusal(struct slice reply)
+static const char *const refusals[] = {"READONLY ", "MASTERDOWN ", "LOADING ", "NOREPLICAS "};
+
+/* The first n of these words, of themselves or as the reason why EXEC ran nothing. */
+static bool tells(struct slice reply, size_t n)
 {
-    static const char *const words[] = {"-READONLY ", "-LOADING ", "-MASTERDOWN ", "-NOREPLICAS "};
-    for (size_t i = 0; i < ARRAY_LEN(words); i++) {
-        if (slice_starts_with(reply, words[i])) {
+    static const char aborted[] = "-EXECABORT Transaction discarded because of: ";
+    size_t skip = slice_starts_with(reply, aborted) ? sizeof aborted - 1 : 1;
+    struct slice why = slice_of(reply.p + skip, reply.n - skip);
+    for (size_t i = 0; i < n; i++) {
+        if (reply.p[0] == '-' && slice_starts_with(why, refusals[i])) {
             return true;
         }
     }
     return false;
 }
 
+bool is_refusal(struct slice reply)
+{
+    return tells(reply, ARRAY_LEN(refusals));
+}
+
 /* The refusals by which a node tells that it is no primary. */
 static bool tells_demotion(struct slice reply)
 {
-    return slice_starts_with(reply, "-READONLY ") || slice_starts_with(reply, "-MASTERDOWN ");
+    return tells(reply, 2);
 }
 
 static void kept_free(struct kept *k)
@@ -88,19 +99,21 @@ static bool ask_role(struct session *s)
 static bool begin(struct session *s, const struct record *r, struct slice reply)
 {
     const struct command *command = r->command;
-    if (tells_demotion(reply) && !command->forgeable) {
+    bool forgeable = command->forgeable && !s->multi; /* queued, it has not spoken yet */
+    if (tells_demotion(reply) && !forgeable) {
         service_hint(s->service, s->link->generation, HINT_REFUSED);
     }
-    bool eligible = !s->multi && !r->asker.own && is_refusal(reply) &&
-                    journal_has(&s->link->journal, r) && command->cls != COMMAND_EXEC;
-    if (!eligible || (command->forgeable && !ask_role(s))) {
+    bool eligible = !r->asker.own && is_refusal(reply) && journal_has(&s->link->journal, r) &&
+                    transaction_can_move(s);
+    if (!eligible || (forgeable && !ask_role(s))) {
         return false;
     }
     log_limited(LOG_INFO, "request-refused", "service=%s command=%s error=%s",
                 s->service->config->name, command->name, log_quote(slice_of(reply.p, reply.n - 2)));
     s->tentative = xcalloc(1, sizeof *s->tentative);
     s->tentative->safe = true;
-    s->tentative->ask_role = command->forgeable;
+    s->tentative->ask_role = forgeable;
+    s->tentative->multi = s->multi;
     /* What is not sent yet stays here; on a shared link it is others' turn too. */
     s->link->frozen = s->link->kind == LINK_EXCLUSIVE;
     return true;
@@ -111,6 +124,17 @@ bool tentative_keeps(struct session *s, const struct record *r, struct slice rep
     return s->tentative != NULL || (reply.p[0] == '-' && begin(s, r, reply));
 }
 
+/* In a transaction only an EXEC that succeeds has done anything. */
+static bool queued_is_safe(struct tentative *t, const struct command *command, struct slice reply)
+{
+    bool error = reply.p[0] == '-';
+    t->spoilt = t->spoilt || is_refusal(reply);
+    if (command->cls == COMMAND_EXEC || (command->cls == COMMAND_DISCARD && !error)) {
+        t->multi = t->spoilt = false;
+    }
+    return command->cls != COMMAND_EXEC || error;
+}
+
 static bool answer_is_safe(struct session *s, const struct record *r, struct slice reply)
 {
     if (r->asker.own) {
@@ -118,6 +142,13 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
             return false; /* a primary: the script spoke for itself */
         }
         service_hint(s->service, s->link->generation, HINT_REFUSED);
+        return true;
+    }
+    if (s->tentative->multi) {
+        return queued_is_safe(s->tentative, r->command, reply);
+    }
+    if (r->command->cls == COMMAND_MULTI && reply.p[0] == '+') {
+        s->tentative->multi = true;
         return true;
     }
     if (is_refusal(reply)) {
@@ -156,6 +187,7 @@ void tentative_decide(struct session *s)
                   t->kept.count);
         session_take_back(s);
         service_wait_refused(s->service, s);
+        session_start_waiting(s);
     }
 }
 
@@ -169,21 +201,47 @@ void tentative_give_up(struct session *s)
     s->link->frozen = false;
     link_touch(s->link);
     for (struct kept *k = kept_of(list_pop(&t->kept)); k != NULL; k = kept_of(list_pop(&t->kept))) {
+        bool multi = s->multi;
         session_answer(s, k->command, NULL, buf_slice(&k->reply), buf_head(&k->reply)[0]);
+        if (multi && s->multi) {
+            transaction_queued_frame(s, buf_slice(&k->frame), buf_slice(&k->reply));
+        }
         kept_free(k);
     }
     tentative_clear(&t);
     session_requests_done(s);
 }
 
-bool tentative_settled(const struct tentative *t, const struct journal *left)
+bool tentative_settled(const struct session *s, const struct journal *left)
 {
-    bool safe = t->safe && !t->ask_role;
+    const struct tentative *t = s->tentative;
+    bool safe = t->safe && !t->ask_role, multi = t->multi, spoilt = t->spoilt;
     for (uint32_t i = 0; i < left->count && safe; i++) {
         const struct record *r = journal_at(left, i);
-        safe = journal_state(left, r) != RECORD_SENT || command_repeatable(r->command);
+        enum command_class cls = r->command->cls;
+        if (journal_state(left, r) != RECORD_SENT) {
+            break; /* so is nothing behind it */
+        }
+        if (multi) {
+            safe = cls != COMMAND_EXEC || spoilt;
+            multi = cls != COMMAND_EXEC && cls != COMMAND_DISCARD;
+        } else {
+            multi = cls == COMMAND_MULTI;
+            spoilt = false;
+            safe = multi || command_repeatable(r->command);
+        }
     }
     return !safe;
+}
+
+void tentative_follow(struct session *s)
+{
+    if (s->tentative->multi != s->multi) {
+        transaction_over(s);
+        if (s->tentative->multi) {
+            transaction_begun(s);
+        }
+    }
 }
 
 void tentative_park(struct tentative **where, bool settled, struct list *items)

@@ -1,7 +1,8 @@
 /* A refusal that proves the request did not run (READONLY, LOADING, MASTERDOWN, NOREPLICAS) is not
  * given to the client at once: if everything in flight behind it was refused too or only reads, all
  * of it goes back to the session and waits for a primary that takes it. Until that is known the
- * session sends nothing more, and requests and replies are kept. */
+ * session sends nothing more, and requests and replies are kept. In a transaction nothing runs but
+ * by an EXEC that succeeds: one of which a part is refused goes back whole. */
 #ifndef VEDETTE_PROXY_TENTATIVE_H
 #define VEDETTE_PROXY_TENTATIVE_H
 
@@ -21,10 +22,14 @@ struct kept {
 struct tentative {
     bool safe;        /* all answered so far were refused, or are reads */
     bool ask_role;    /* a script may forge such words: ROLE on this link decides */
+    bool multi;       /* in a transaction, as of the last reply kept */
+    bool spoilt;      /* ... in which something was refused: its EXEC runs nothing */
     struct list kept; /* oldest first */
     size_t reply_bytes;
 };
 
+/* The server did not run what it answers with this, and might later. */
+bool is_refusal(struct slice reply);
 /* True if this reply to r, the oldest request of the session's link, is not to be given yet. */
 bool tentative_keeps(struct session *s, const struct record *r, struct slice reply);
 /* Keeps it with its request; r leaves the journal then. */
@@ -36,7 +41,9 @@ void tentative_decide(struct session *s);
 void tentative_give_up(struct session *s);
 /* The link is gone and left these requests: true if the replies kept must be given as they are;
  * false if their requests may be sent again. */
-bool tentative_settled(const struct tentative *t, const struct journal *left);
+bool tentative_settled(const struct session *s, const struct journal *left);
+/* The replies kept are given: the session is in MULTI, or not, as they say. */
+void tentative_follow(struct session *s);
 /* Moves what is kept to the end of the list of parked items: as answers, or as requests. *where
  * becomes NULL, and may be. */
 void tentative_park(struct tentative **where, bool settled, struct list *items);

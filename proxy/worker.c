@@ -91,8 +91,8 @@ void worker_take_slot(struct worker *w, struct session *s)
     while (w->slots[w->next_slot] != NULL) {
         w->next_slot = (w->next_slot + 1) & (w->slot_count - 1);
     }
-    w->next_serial = (w->next_serial & 0x7fffffffu) % 0x7fffffffu + 1;
-    s->asker = (struct asker){.slot = w->next_slot, .serial = w->next_serial & 0x7fffffffu};
+    w->next_serial = (w->next_serial & SERIAL_MAX) % SERIAL_MAX + 1;
+    s->asker = (struct asker){.slot = w->next_slot, .serial = w->next_serial & SERIAL_MAX};
     w->slots[w->next_slot] = s;
     w->slots_used++;
 }

@@ -32,6 +32,9 @@
 #define SESSION_OUTPUT_LOW  (256u << 10)
 /* Replies kept behind a refused request until it is known what to do with them. */
 #define TENTATIVE_REPLIES_MAX (64u << 10)
+/* Requests of a transaction and their answers, kept until its EXEC so that it can go on at another
+ * primary; a larger one is given up when its link is lost. */
+#define TRANSACTION_KEPT_MAX (1u << 20)
 
 /* Waiting sessions let go in one loop turn, and links being opened at once, per worker: a new
  * primary is not drowned at its birth. */
