@@ -64,6 +64,11 @@ static enum verdict judge_plain(const struct journal *j, const struct record *r,
     return r->command->cls == COMMAND_BLOCKING ? NIL : DOUBT;
 }
 
+static bool ends_transaction(const struct record *r)
+{
+    return r->command->cls == COMMAND_EXEC || r->command->cls == COMMAND_DISCARD;
+}
+
 /* Judges the transaction that holds the records [from, ...): up to its EXEC or DISCARD, or all that
  * is left. Returns the first record behind it. */
 static uint32_t judge_transaction(struct judgement *g, uint32_t from)
@@ -73,7 +78,7 @@ static uint32_t judge_transaction(struct judgement *g, uint32_t from)
     const struct record *last = NULL;
     while (end < j->count && last == NULL) {
         const struct record *r = journal_at(j, end++);
-        if (r->command->cls == COMMAND_EXEC || r->command->cls == COMMAND_DISCARD) {
+        if (ends_transaction(r)) {
             last = r;
         }
     }
@@ -109,11 +114,16 @@ static void judge(struct judgement *g)
             g->verdicts[i++] = NONE;
         }
     }
+    bool ended_behind = false;
     for (i = j->count; i-- > 0;) {
-        if (g->verdicts[i] == NONE) {
-            g->verdicts[i] = judge_plain(j, journal_at(j, i), doubt_behind);
+        const struct record *r = journal_at(j, i);
+        if (g->verdicts[i] == NONE && r->command->cls == COMMAND_WATCH && ended_behind) {
+            g->verdicts[i] = OK; /* forgotten by what ended the transaction */
+        } else if (g->verdicts[i] == NONE) {
+            g->verdicts[i] = judge_plain(j, r, doubt_behind);
         }
         enum verdict v = g->verdicts[i];
+        ended_behind = ended_behind || (ends_transaction(r) && (v == OK || v == EXEC_DOUBT));
         doubt_behind = doubt_behind || v == DOUBT || v == NIL || v == EXEC_DOUBT;
     }
 }

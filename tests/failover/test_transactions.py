@@ -4,7 +4,8 @@ import threading
 
 import pytest
 
-from support.case import judged, scenario
+from support.case import judged, relayed, scenario
+from support.relay import Rule
 from support.resp import ServerError, encode
 from support.wait import wait_until
 
@@ -210,3 +211,17 @@ def test_44_subscriber():
             return
         wait_until(lambda: new.call("PUBLISH", "a", "behind") == 1, 10, "a subscriber")
         assert subscriber.read() == [b"message", b"a", b"behind"]
+
+
+@pytest.mark.parametrize("end", ["DISCARD", "EXEC"])
+def test_watch_ends_with_its_transaction(end):
+    """Of a whole WATCH ... DISCARD that was sent and not answered nothing is sent again: no later
+    transaction fails for the sake of a key that is watched no more."""
+    with relayed() as (node, relay, proxy), proxy.connect(20) as client:
+        client.ok("CLIENT", "ID")  # all of it travels at once on a connection of its own
+        rule = relay.add(Rule("drop_reply", marker=encode(end), after=len(encode(end))))
+        replies = client.pipeline([("WATCH", "k"), ("MULTI",), ("GET", "k"), (end,)])
+        rule.wait()
+        assert replies == ["OK", "OK", "QUEUED", "OK" if end == "DISCARD" else IN_DOUBT]
+        node.call("SET", "k", "of another")
+        assert client.pipeline([("MULTI",), ("INCR", "n"), ("EXEC",)])[2] == [1]
