@@ -89,7 +89,7 @@ static bool ask_role(struct session *s)
     struct buf role = {0};
     emit_words(&role, "ROLE", NULL);
     struct asker own = s->asker;
-    own.own = 1;
+    own.own = ASK_SELF;
     s->outstanding++;
     link_ask(s->link, command_lookup_name(slice_str("role")), own, buf_slice(&role));
     buf_release(&role);

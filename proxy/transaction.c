@@ -64,6 +64,7 @@ bool transaction_next(const struct transaction *t, struct transaction_at *at, st
     size_t used;
     CHECK(request_scan_feed(&scan, frames, &used) == SCAN_DONE);
     *frame = slice_of(frames.p, used);
+    CHECK(answers.p != NULL);
     const char *end = memchr(answers.p, '\n', answers.n);
     CHECK(end != NULL);
     *answer = slice_of(answers.p, (size_t)(end + 1 - answers.p));
@@ -82,7 +83,7 @@ bool transaction_same(struct transaction *t, struct slice answer)
 {
     struct slice answers = buf_slice(&t->answers);
     struct slice rest = slice_of(answers.p + t->compared, answers.n - t->compared);
-    bool same = rest.n >= answer.n && memcmp(rest.p, answer.p, answer.n) == 0;
+    bool same = rest.n >= answer.n && slice_eq(slice_of(rest.p, answer.n), answer);
     t->compared += same ? answer.n : 0;
     return same;
 }

@@ -1,14 +1,10 @@
 """What a session has on its link, and what becomes of it when the link is another."""
 
-import contextlib
-import tempfile
 import threading
 
 import pytest
 
-from support.cluster import Node
-from support.fake_sentinel import FakeSentinel
-from support.proxy import Proxy
+from support.case import two_primaries
 from support.resp import ServerError
 from support.wait import wait_until
 
@@ -19,18 +15,10 @@ MIB = 1 << 20
 
 @pytest.fixture(name="setup")
 def setup_fixture():
-    """(nodes, sentinel, proxy): two primaries, of which the Sentinel names the first."""
-    with contextlib.ExitStack() as stack:
-        nodes = []
-        for _ in range(2):
-            nodes.append(Node(stack.enter_context(tempfile.TemporaryDirectory())))
-            stack.callback(nodes[-1].close)
-            nodes[-1].start()
-            nodes[-1].call("CONFIG", "SET", "busy-reply-threshold", 50)
-        sentinel = stack.enter_context(FakeSentinel(nodes[0].address, epoch=1))
-        proxy = stack.enter_context(Proxy([sentinel.address]))
-        proxy.wait_serving()
-        yield nodes, sentinel, proxy
+    with two_primaries() as case:
+        for node in case[0]:
+            node.call("CONFIG", "SET", "busy-reply-threshold", 50)
+        yield case
 
 
 def kill_links(node):

@@ -94,6 +94,27 @@ TRANSACTIONS = {
     "reset inside": [say("MULTI"), say("SET k v"), say("RESET"), say("GET k"), say("EXEC")],
     "script inside": [say("MULTI"), say("EVAL", "return redis.call('INCR','n')", "0"),
                       say("EXEC"), say("GET n")],
+    "quit inside": [say("MULTI"), say("SET k v"), say("QUIT"), Ends("a"),
+                    Say("b", ("GET", "k"))],
+    "ends alone": [say("EXEC"), say("DISCARD"), say("UNWATCH"), say("MULTI"), say("EXEC"),
+                   say("EXEC"), say("MULTI"), say("DISCARD"), say("DISCARD"), say("PING")],
+    "user inside": [say("ACL SETUSER bob on >pw ~b:* &* +@all"), say("MULTI"), say("SET a 1"),
+                    say("AUTH bob pw"), say("SET b:1 x"), say("AUTH bob wrong"), say("AUTH x"),
+                    say("ACL WHOAMI"), say("EXEC"), say("ACL WHOAMI"), say("GET b:1"),
+                    say("GET a"), say("RESET"), say("ACL WHOAMI"), say("ACL DELUSER bob")],
+    "profile inside": [say("MULTI"), say("SELECT 4"), say("SELECT 99"), say("SELECT x"),
+                       say("SET k four"), say("HELLO 3 SETNAME me"), say("HELLO 9"),
+                       say("CLIENT GETNAME"), say("GET none"), say("EXEC"), say("GET none"),
+                       say("GET k"), say("CLIENT GETNAME"), say("SELECT 0"), say("GET k"),
+                       say("MULTI"), say("SELECT 4"), say("NOSUCH"), say("EXEC"), say("GET k"),
+                       say("MULTI"), say("SELECT 4"), say("DISCARD"), say("GET k"),
+                       say("WATCH k"), say("MULTI"), say("SELECT 4"), Say("b", ("SET", "k", "0")),
+                       say("EXEC"), say("GET k")],
+    "profile inside, pipelined": [Say("a", Raw(b"MULTI\r\nSELECT 4\r\nSET k v\r\nEXEC\r\n"
+                                               b"GET k\r\nMULTI\r\nSELECT 0\r\nDISCARD\r\n"
+                                               b"GET k\r\nSELECT 0\r\nGET k\r\n"), 11)],
+    "subscribing inside": [say("MULTI"), say("SUBSCRIBE ch"), say("GET k"), say("EXEC"),
+                           say("PING"), say("GET k"), say("UNSUBSCRIBE ch"), say("GET k")],
 }
 
 BLOCKING = {

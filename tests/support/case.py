@@ -82,3 +82,18 @@ def relayed(settings=None):
         proxy = stack.enter_context(Proxy([sentinel.address], settings))
         proxy.wait_serving()
         yield node, relay, proxy
+
+
+@contextlib.contextmanager
+def two_primaries(settings=None):
+    """(nodes, sentinel, proxy): two primaries, of which a fake Sentinel names the first."""
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        for _ in range(2):
+            nodes.append(Node(stack.enter_context(tempfile.TemporaryDirectory())))
+            stack.callback(nodes[-1].close)
+            nodes[-1].start()
+        sentinel = stack.enter_context(FakeSentinel(nodes[0].address, epoch=1))
+        proxy = stack.enter_context(Proxy([sentinel.address], settings))
+        proxy.wait_serving()
+        yield nodes, sentinel, proxy
