@@ -10,7 +10,7 @@
 enum command_class {
     COMMAND_READ,     /* reads or has no effect: may be sent again */
     COMMAND_WRITE,    /* anything else, unknown commands too: in doubt, never sent again */
-    COMMAND_SCRIPT,   /* EVAL, EVALSHA, FCALL: as a write */
+    COMMAND_SCRIPT,   /* EVAL, EVALSHA, FCALL: as a write; the last that a link forgets */
     COMMAND_BLOCKING, /* waits for an element and takes it: BLPOP and its like, XREADGROUP BLOCK */
     COMMAND_MULTI,
     COMMAND_EXEC,
@@ -50,6 +50,12 @@ struct command {
     bool forgeable;  /* runs a user's program, which can make the reply look like any error */
     uint16_t number; /* of its row, from 1 on; 0: it has none */
 };
+
+/* It asks one thing of any link of the profile, gets one answer, and leaves nothing behind. */
+static inline bool command_is_plain(const struct command *c)
+{
+    return c->link == COMMAND_SHARED && c->cls <= COMMAND_SCRIPT;
+}
 
 /* What is returned for a command that the table does not have: "unknown", COMMAND_WRITE,
  * COMMAND_PINNED. */

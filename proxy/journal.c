@@ -30,14 +30,19 @@ static void grow(struct journal *j)
     j->first = 0;
 }
 
-void journal_begin(struct journal *j, const struct command *command, struct asker asker)
+static struct record *push(struct journal *j)
 {
-    CHECK(j->count == 0 || journal_at(j, j->count - 1)->end == j->queued);
     if (j->count == j->cap) {
         grow(j);
     }
-    struct record *r = &j->ring[(j->first + j->count++) & (j->cap - 1)];
-    *r = (struct record){.begin = j->queued, .end = UINT64_MAX, .command = command, .asker = asker};
+    return &j->ring[(j->first + j->count++) & (j->cap - 1)];
+}
+
+void journal_begin(struct journal *j, const struct command *command, struct asker asker)
+{
+    CHECK(j->count == 0 || journal_at(j, j->count - 1)->end == j->queued);
+    *push(j) =
+        (struct record){.begin = j->queued, .end = UINT64_MAX, .command = command, .asker = asker};
 }
 
 void journal_append(struct journal *j, struct block_pool *pool, struct block *block,
@@ -55,6 +60,20 @@ void journal_end(struct journal *j)
     r->end = j->queued;
 }
 
+void journal_add(struct journal *j, const struct command *command, struct asker asker, size_t n)
+{
+    *push(j) = (struct record){
+        .begin = j->queued, .end = j->queued + n, .command = command, .asker = asker};
+    j->queued += n;
+}
+
+void journal_fill(struct journal *j, struct block_pool *pool, struct block *block,
+                  struct slice bytes)
+{
+    chain_append(&j->bytes, pool, block, bytes);
+    CHECK(j->kept + j->bytes.len == j->queued);
+}
+
 enum record_state journal_state(const struct journal *j, const struct record *r)
 {
     if (j->sent <= r->begin) {
@@ -69,16 +88,17 @@ void journal_sent(struct journal *j, size_t n)
     j->sent += n;
 }
 
-void journal_answered(struct journal *j)
+void journal_answered_all(struct journal *j, uint32_t n)
 {
-    struct record *r = journal_at(j, 0);
-    CHECK(journal_state(j, r) == RECORD_SENT);
-    if (r->end > j->kept) {
-        chain_consume(&j->bytes, r->end - j->kept);
-        j->kept = r->end;
+    CHECK(n > 0);
+    const struct record *last = journal_at(j, n - 1);
+    CHECK(journal_state(j, last) == RECORD_SENT);
+    if (last->end > j->kept) {
+        chain_consume(&j->bytes, last->end - j->kept);
+        j->kept = last->end;
     }
-    j->first = (j->first + 1) & (j->cap - 1);
-    j->count--;
+    j->first = (j->first + n) & (j->cap - 1);
+    j->count -= n;
 }
 
 void journal_keep_first(struct journal *j)

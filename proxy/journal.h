@@ -29,6 +29,10 @@ enum ask {
     ASK_TRANSACTION, /* it belongs to a transaction that was begun on another link */
 };
 
+static inline bool asker_same(struct asker a, struct asker b)
+{
+    return a.slot == b.slot && a.serial == b.serial && a.own == b.own;
+}
 /* No session's: a question of the link's own. Serials begin with 1. */
 #define ASKER_NOBODY ((struct asker){.own = ASK_SELF})
 
@@ -67,9 +71,18 @@ struct record *journal_at(const struct journal *j, uint32_t i);
 enum record_state journal_state(const struct journal *j, const struct record *r);
 /* The kernel took n more bytes. */
 void journal_sent(struct journal *j, size_t n);
-/* The oldest request was answered, or its answer is not waited for: drops it and its bytes. It must
- * have been sent whole. */
-void journal_answered(struct journal *j);
+/* A whole request of n bytes at once. The bytes of several may follow together by journal_fill,
+ * before anything else is done with the journal. */
+void journal_add(struct journal *j, const struct command *command, struct asker asker, size_t n);
+void journal_fill(struct journal *j, struct block_pool *pool, struct block *block,
+                  struct slice bytes);
+/* The oldest n requests were answered, or their answers are not waited for: drops them and their
+ * bytes. They must have been sent whole. */
+void journal_answered_all(struct journal *j, uint32_t n);
+static inline void journal_answered(struct journal *j)
+{
+    journal_answered_all(j, 1);
+}
 /* Drops all requests but the oldest, which was sent whole, and their bytes. */
 void journal_keep_first(struct journal *j);
 /* Forgets the bytes already sent of a request that is too large to be kept; it must be the only

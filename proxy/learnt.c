@@ -197,7 +197,7 @@ const struct command *learnt_lookup(const struct learnt *l, const struct args *a
     return or_unknown(found != NULL ? found : find(l, args->v[0], NULL));
 }
 
-const struct command *learnt_lookup_plain(const struct learnt *l, struct slice name)
+static const struct command *lookup_plain(const struct learnt *l, struct slice name)
 {
     const struct command *command = command_lookup_plain(name);
     if (command != &command_unknown) {
@@ -205,6 +205,32 @@ const struct command *learnt_lookup_plain(const struct learnt *l, struct slice n
     }
     const struct learnt_name *found = find(l, name, NULL);
     return found != NULL && found->parent ? NULL : or_unknown(found);
+}
+
+/* All bytes of a name of 4 to 8; together with its length, which is at most 8, it is the name. */
+static uint64_t short_key(struct slice name)
+{
+    uint32_t first, last;
+    memcpy(&first, name.p, sizeof first);
+    memcpy(&last, name.p + name.n - sizeof last, sizeof last);
+    return first | (uint64_t)last << 32;
+}
+
+/* Clients say the same few words over and over, mostly short ones. */
+const struct command *learnt_lookup_plain(struct learnt *l, struct slice name)
+{
+    if (l == NULL || name.n < 3 || name.n > 8) {
+        return lookup_plain(l, name);
+    }
+    uint64_t key = name.n > 3
+                       ? short_key(name)
+                       : ((uint64_t)(unsigned char)name.p[0] << 16 |
+                          (uint64_t)(unsigned char)name.p[1] << 8 | (unsigned char)name.p[2]);
+    struct learnt_recent *r = &l->recent[(key * 0x9e3779b97f4a7c15u) >> 32 & (LEARNT_RECENT - 1)];
+    if (r->key != key || r->n != name.n) {
+        *r = (struct learnt_recent){key, name.n, lookup_plain(l, name)};
+    }
+    return r->command;
 }
 
 const struct command *learnt_lookup_name(const struct learnt *l, struct slice name)

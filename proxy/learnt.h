@@ -8,6 +8,8 @@
 #include "proxy/command.h"
 #include "sentinel/command_list.h"
 
+#define LEARNT_RECENT 64u /* a power of two */
+
 /* Treat all but the counts as private. */
 struct learnt {
     struct command_list *list;       /* counted; NULL: the primary has not told */
@@ -16,6 +18,12 @@ struct learnt {
     struct learnt_name *slots; /* open addressing */
     size_t slot_count;         /* a power of two */
     size_t count;              /* commands learnt */
+    /* Short names as clients wrote them and what learnt_lookup_plain found, by a hash. */
+    struct learnt_recent {
+        uint64_t key;
+        size_t n;
+        const struct command *command;
+    } recent[LEARNT_RECENT];
 };
 
 /* shared: commands that may go on shared links, in lower case; it outlives the result. Of a name:
@@ -28,7 +36,7 @@ void learnt_free(struct learnt **l);
 
 /* As those of command.h; l may be NULL: the table alone. */
 const struct command *learnt_lookup(const struct learnt *l, const struct args *args) NODISCARD;
-const struct command *learnt_lookup_plain(const struct learnt *l, struct slice name) NODISCARD;
+const struct command *learnt_lookup_plain(struct learnt *l, struct slice name) NODISCARD;
 const struct command *learnt_lookup_name(const struct learnt *l, struct slice name) NODISCARD;
 
 #endif

@@ -7,6 +7,7 @@
 #ifndef VEDETTE_PROXY_LINK_H
 #define VEDETTE_PROXY_LINK_H
 
+#include "proxy/base/limits.h"
 #include "proxy/base/list.h"
 #include "proxy/journal.h"
 #include "proxy/net/transport.h"
@@ -98,6 +99,11 @@ void link_flush(struct link *l);
 void link_touch(struct link *l);
 /* True if a request appended now would be sent. */
 bool link_sendable(const struct link *l);
+/* False: requests wait until some of those on it are answered. */
+static inline bool link_has_room(const struct link *l)
+{
+    return l->journal.queued - l->journal.kept < LINK_UNANSWERED_MAX;
+}
 /* For how long nothing has come although the oldest request was sent whole; 0 while none was. */
 uint64_t link_silent_ms(const struct link *l);
 /* Back-pressure from the client, and the end of a hold: reading goes on (with what was kept back).

@@ -68,6 +68,36 @@ static void hand_on_part(struct link *l, struct block *block, struct slice part,
     }
 }
 
+/* Answers to plain requests of one session that lie together, handed on at once; whatever else
+ * there is, it leaves to take_replies. Returns how many bytes were. */
+static size_t take_run(struct link *l, struct block *block, struct slice bytes)
+{
+    struct journal *j = &l->journal;
+    struct session *s = asker(l);
+    if (s == NULL || l->kind != LINK_SHARED || l->state != LINK_READY || !l->proven ||
+        !session_takes_runs(s) || service_distrusts_answers(l->service)) {
+        return 0;
+    }
+    const char *p = bytes.p, *end = p + bytes.n;
+    uint32_t count = 0;
+    while (count < j->count) {
+        const struct record *r = journal_at(j, count);
+        const char *next = asker_same(r->asker, s->asker) && command_is_plain(r->command) &&
+                                   journal_state(j, r) == RECORD_SENT
+                               ? reply_whole(p, end)
+                               : NULL;
+        if (next == NULL) {
+            break;
+        }
+        p = next;
+        count++;
+    }
+    if (count > 0) {
+        session_replies(s, count, block, slice_of(bytes.p, (size_t)(p - bytes.p)));
+    }
+    return (size_t)(p - bytes.p);
+}
+
 /* Frames replies in bytes, which begin with the l->scan.length bytes looked at already (none of
  * them when streaming). Returns how many were handed on. */
 static size_t take_replies(struct link *l, struct block *block, struct slice bytes)
@@ -75,6 +105,13 @@ static size_t take_replies(struct link *l, struct block *block, struct slice byt
     size_t done = 0;
     size_t seen = l->streaming ? 0 : (size_t)l->scan.length;
     while (done + seen < bytes.n && l->state != LINK_CLOSED && l->reading) {
+        if (l->scan.length == 0) {
+            size_t run = take_run(l, block, slice_of(bytes.p + done, bytes.n - done));
+            if (run > 0) {
+                done += run;
+                continue;
+            }
+        }
         if (must_keep_back(l)) {
             link_set_reading(l, false);
             break;
@@ -125,11 +162,13 @@ static size_t take_bytes(struct link *l, struct block *block, struct slice bytes
     return bytes.n;
 }
 
-/* Into the link's own buffer where an incomplete reply lies, else into the worker's block. */
+/* Into the worker's block, behind what is here of an incomplete reply; the link's own buffer is for
+ * what would be copied too often. */
 ssize_t link_read(struct link *l)
 {
     struct worker *w = l->service->worker;
-    if (buf_len(&l->in) > 0) {
+    struct slice before = buf_slice(&l->in);
+    if (before.n > REPLY_CARRIED_MAX) {
         char *at = buf_reserve(&l->in, READ_CHUNK);
         ssize_t n = transport_read(l->transport, at, READ_CHUNK);
         if (n > 0) {
@@ -139,14 +178,17 @@ ssize_t link_read(struct link *l)
         return n;
     }
     char *at;
-    ssize_t n = worker_read(w, l->transport, &at);
+    ssize_t n = worker_read(w, &w->replies, l->transport, before, &at);
     if (n > 0) {
-        struct slice bytes = slice_of(at, (size_t)n);
-        size_t done = take_bytes(l, w->read_block, bytes);
+        struct slice bytes = slice_of(at, before.n + (size_t)n);
+        buf_consume(&l->in, before.n);
+        size_t done = take_bytes(l, w->replies.block, bytes);
         if (l->state != LINK_CLOSED && done < bytes.n) {
             buf_append(&l->in, slice_of(bytes.p + done, bytes.n - done));
+        } else if (before.n > 0) {
+            buf_release(&l->in);
         }
-        worker_read_done(w, (size_t)n);
+        worker_read_done(&w->replies, bytes.n);
     }
     return n;
 }

@@ -76,7 +76,7 @@ void linkset_open(struct linkset *set, uint32_t number)
 
 bool linkset_takes(const struct link *l)
 {
-    return link_sendable(l) && l->journal.queued - l->journal.kept < LINK_UNANSWERED_MAX;
+    return link_sendable(l) && link_has_room(l);
 }
 
 void linkset_wait(struct linkset *set, struct session *s)

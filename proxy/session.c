@@ -124,7 +124,7 @@ void session_give(struct session *s, struct block *block, struct slice bytes)
     if (s->state == SESSION_CLOSED) {
         return;
     }
-    chain_append(&s->out, &s->service->worker->pool, block, bytes);
+    chain_lend(&s->out, &s->service->worker->pool, block, bytes);
     session_touch(s);
     if (s->out.len > SESSION_OUTPUT_HIGH && s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
         link_set_reading(s->link, false);
@@ -274,10 +274,10 @@ static void on_readable(void *owner)
         }
     } else {
         char *at;
-        n = worker_read(w, s->transport, &at);
+        n = worker_read(w, &w->requests, s->transport, slice_of(NULL, 0), &at);
         if (n > 0) {
-            input_take(s, w->read_block, slice_of(at, (size_t)n));
-            worker_read_done(w, (size_t)n);
+            input_take(s, w->requests.block, slice_of(at, (size_t)n));
+            worker_read_done(&w->requests, (size_t)n);
         }
     }
     if (s->state == SESSION_CLOSED || n == -EAGAIN) {
@@ -354,6 +354,7 @@ void session_flush(struct session *s)
             return;
         }
     }
+    chain_settle(&s->out, &s->service->worker->pool);
     if (s->out.len > s->service->config->client_output_limit) {
         log_limited(LOG_WARNING, "client-output-limit", "service=%s bytes=%zu",
                     s->service->config->name, s->out.len);

@@ -172,6 +172,10 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
 /* Gives the reply to that command, which has left the journal or is about to. */
 void session_answer(struct session *s, const struct command *command, struct block *block,
                     struct slice reply, char type);
+/* True if nothing of the session looks at each answer by itself; those to plain requests may then
+ * come together: `count` whole ones that are no errors, to the oldest requests of its link. */
+bool session_takes_runs(const struct session *s);
+void session_replies(struct session *s, uint32_t count, struct block *block, struct slice replies);
 /* Requests have left the journal: a shared link is let go once none is left, and what waits behind
  * them goes on. */
 void session_requests_done(struct session *s);

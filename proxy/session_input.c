@@ -51,7 +51,7 @@ static bool is_odd(const struct request_scan *scan, struct slice frame)
 /* False: it stays; or it is no request at all and s->front says so. */
 static bool take_frame(struct session *s, struct block *block, struct slice frame)
 {
-    const struct learnt *learnt = s->service->learnt;
+    struct learnt *learnt = s->service->learnt;
     if (s->scan.empty) {
         return true;
     }
@@ -211,17 +211,60 @@ static void scan_front(struct session *s, struct slice bytes)
     }
 }
 
+/* The request just taken is on a shared link, where any other plain one would be. */
+static bool on_shared_link(const struct session *s)
+{
+    if (s->link == NULL || s->link->kind != LINK_SHARED || s->outstanding == 0 || s->scout) {
+        return false;
+    }
+    const struct journal *j = &s->link->journal;
+    const struct record *last = journal_at(j, j->count - 1);
+    return asker_same(last->asker, s->asker) && command_is_plain(last->command);
+}
+
+/* Plain requests behind such a one go the same way, for nothing that decides has changed; their
+ * bytes are handed over together. Returns how many were. */
+static size_t take_run(struct session *s, struct block *block, struct slice bytes, unsigned *budget)
+{
+    struct link *l = s->link;
+    const char *p = bytes.p, *end = p + bytes.n;
+    while (*budget > 0 && s->outstanding < SESSION_OUTSTANDING_MAX && link_has_room(l)) {
+        struct slice name;
+        const char *next = request_whole(p, end, &name);
+        if (next == NULL || (size_t)(next - p) > REQUEST_BUFFER_MAX) {
+            break;
+        }
+        const struct command *command = learnt_lookup_plain(s->service->learnt, name);
+        if (command == NULL || !command_is_plain(command)) {
+            break;
+        }
+        journal_add(&l->journal, command, s->asker, (size_t)(next - p));
+        s->outstanding++;
+        p = next;
+        --*budget;
+    }
+    size_t n = (size_t)(p - bytes.p);
+    journal_fill(&l->journal, &s->service->worker->pool, block, slice_of(bytes.p, n));
+    return n;
+}
+
 /* Takes requests from the beginning of bytes; returns how many bytes are done with. */
 static size_t take_bytes(struct session *s, struct block *block, struct slice bytes)
 {
     size_t done = 0;
     unsigned budget = TURN_REQUESTS_MAX;
+    bool took = false; /* the request before */
     while (s->state < SESSION_CLOSING && done < bytes.n) {
         struct slice rest = slice_of(bytes.p + done, bytes.n - done);
         if (s->link != NULL && s->link->raw) {
             journal_append(&s->link->journal, &s->service->worker->pool, block, rest);
             link_touch(s->link);
             return bytes.n;
+        }
+        if (took && on_shared_link(s)) {
+            took = false;
+            done += take_run(s, block, rest, &budget);
+            continue;
         }
         if ((s->streaming || s->swallowing) && s->front == FRONT_OPEN) {
             size_t used = stream(s, block, rest);
@@ -242,6 +285,7 @@ static size_t take_bytes(struct session *s, struct block *block, struct slice by
                 s->front = FRONT_OPEN;
                 request_scan_reset(&s->scan);
                 done += length;
+                took = true;
                 continue;
             }
         } else if (s->front == FRONT_OPEN && length > REQUEST_BUFFER_MAX &&

@@ -205,6 +205,28 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
     }
 }
 
+bool session_takes_runs(const struct session *s)
+{
+    return s->tentative == NULL && !s->scout && s->large_left == 0;
+}
+
+void session_replies(struct session *s, uint32_t count, struct block *block, struct slice replies)
+{
+    struct link *l = s->link;
+    CHECK(l != NULL && l->kind == LINK_SHARED && count <= s->outstanding);
+    session_give(s, block, replies);
+    for (uint32_t i = 0; i < count; i++) {
+        if (journal_at(&l->journal, i)->command->cls != COMMAND_READ) {
+            s->wrote_in = l->generation;
+            break;
+        }
+    }
+    s->last_deadline_ms = 0;
+    journal_answered_all(&l->journal, count);
+    s->outstanding -= count;
+    session_requests_done(s);
+}
+
 void session_reply_part(struct session *s, struct block *block, struct slice part, char type,
                         uint64_t whole)
 {

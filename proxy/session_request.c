@@ -80,7 +80,7 @@ static struct aim aim_at(const struct session *s, const struct request *r)
 
 static bool full(const struct link *l)
 {
-    return l != NULL && l->journal.queued - l->journal.kept >= LINK_UNANSWERED_MAX;
+    return l != NULL && !link_has_room(l);
 }
 
 static enum route decide(const struct session *s, const struct request *r, const struct aim *a)

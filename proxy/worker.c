@@ -12,10 +12,8 @@
 #include "proxy/server.h"
 #include "proxy/service.h"
 
-#define WORKER_MAGIC 0x30b40006u
-#define READ_SPACE_MIN                                                                             \
-    (READ_CHUNK / 4) /* less room than this in the read block: take a new one                      \
-                      */
+#define WORKER_MAGIC    0x30b40006u
+#define READ_SPACE_PART 4 /* with less room than this part of a block: a new one is taken */
 
 #define SLOTS_MIN 64u /* a power of two */
 
@@ -42,24 +40,29 @@ static struct worker *worker_of(void *owner)
     return w;
 }
 
-ssize_t worker_read(struct worker *w, struct transport *t, char **at)
+ssize_t worker_read(struct worker *w, struct reader *r, struct transport *t, struct slice before,
+                    char **at)
 {
-    struct block *b = w->read_block;
-    if (b == NULL || b->cap - b->used < READ_SPACE_MIN) {
+    struct block *b = r->block;
+    if (b != NULL && b->refs == 1) {
+        b->used = 0; /* nobody looks at it any more */
+    }
+    if (b == NULL || b->cap - b->used < b->cap / READ_SPACE_PART + before.n) {
         if (b != NULL) {
             block_unref(b);
         }
-        b = w->read_block = block_new(&w->pool, BLOCK_64K);
+        b = r->block = block_new(&w->pool, r->cls);
     }
     *at = b->data + b->used;
-    return transport_read(t, *at, b->cap - b->used);
+    if (before.n > 0) {
+        memcpy(*at, before.p, before.n);
+    }
+    return transport_read(t, *at + before.n, b->cap - b->used - before.n);
 }
 
-void worker_read_done(struct worker *w, size_t n)
+void worker_read_done(struct reader *r, size_t n)
 {
-    struct block *b = w->read_block;
-    /* Nobody looks at the block: the next read may write from its beginning. */
-    b->used = b->refs > 1 ? b->used + (uint32_t)n : 0;
+    r->block->used += (uint32_t)n;
 }
 
 void worker_pump(struct worker *w, struct session *s)
@@ -251,6 +254,8 @@ struct worker *worker_start(struct server *server, const struct config *config, 
     w->server = server;
     w->config = config;
     w->loop = loop_new(w, flush);
+    w->requests.cls = BLOCK_64K;
+    w->replies.cls = BLOCK_256K;
     w->topology = topology_new(config->service_count);
     w->services = xcalloc(config->service_count, sizeof *w->services);
     for (size_t i = 0; i < config->service_count; i++) {
@@ -361,6 +366,13 @@ void worker_drain(struct worker *w, uint64_t timeout_ms)
     loop_post(w->loop, &m->mail);
 }
 
+static void reader_clear(struct reader *r)
+{
+    if (r->block != NULL) {
+        block_unref(r->block);
+    }
+}
+
 void worker_join(struct worker **where)
 {
     struct worker *w = *where;
@@ -368,9 +380,8 @@ void worker_join(struct worker **where)
     CHECK(pthread_join(w->thread, NULL) == 0);
     loop_free(&w->loop);
     CHECK(w->sessions.count == 0 && w->dead_sessions.count == 0 && w->dead_links.count == 0);
-    if (w->read_block != NULL) {
-        block_unref(w->read_block);
-    }
+    reader_clear(&w->requests);
+    reader_clear(&w->replies);
     block_pool_clear(&w->pool);
     free(w->slots);
     topology_unref(&w->topology);

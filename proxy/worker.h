@@ -15,6 +15,12 @@
 
 struct server;
 
+/* What sockets of one kind are read into; views of it travel on. */
+struct reader {
+    struct block *block;
+    enum block_class cls;
+};
+
 struct worker {
     uint32_t magic;
     unsigned index;
@@ -23,7 +29,7 @@ struct worker {
     struct loop *loop;
     pthread_t thread;
     struct block_pool pool;
-    struct block *read_block; /* sockets are read into it; views of it travel on */
+    struct reader requests, replies;
     struct topology *topology, *next_topology;
     struct worker_service *services;
     struct list sessions;
@@ -59,10 +65,12 @@ void worker_join(struct worker **w);
 
 /* Within the worker's thread. */
 
-/* Reads what a socket holds, at most one block. On > 0 the bytes lie at *at in w->read_block;
- * finish with worker_read_done once all views of them are taken. */
-ssize_t worker_read(struct worker *w, struct transport *t, char **at);
-void worker_read_done(struct worker *w, size_t n);
+/* Reads what a socket holds, at most one block, behind a copy of `before`, which is at most a
+ * quarter of a block. On > 0 all of that lies at *at in r->block; finish with worker_read_done,
+ * which takes the length of all, once the views of it are taken. */
+ssize_t worker_read(struct worker *w, struct reader *r, struct transport *t, struct slice before,
+                    char **at);
+void worker_read_done(struct reader *r, size_t n);
 
 /* s has used its share of this turn; it is pumped again in the next one. */
 void worker_again(struct worker *w, struct session *s);

@@ -7,9 +7,9 @@
 
 /* Payload bytes per class: the header is part of the round size. */
 static const uint32_t class_size[BLOCK_CLASSES] = {1024 - sizeof(struct block),
-                                                   16384 - sizeof(struct block), 65536};
-/* Cached per pool, so that a warm worker does not allocate: 1, 4 and 8 MiB. */
-static const size_t class_cached_max[BLOCK_CLASSES] = {1024, 256, 128};
+                                                   16384 - sizeof(struct block), 65536, 262144};
+/* Cached per pool, so that a warm worker does not allocate: 1, 4, 8 and 2 MiB. */
+static const size_t class_cached_max[BLOCK_CLASSES] = {1024, 256, 128, 8};
 
 struct block *block_new(struct block_pool *pool, enum block_class cls)
 {
@@ -140,13 +140,19 @@ void chain_copy(struct chain *c, struct block_pool *pool, struct slice bytes)
     }
 }
 
+/* The bytes lie right behind those of the span. */
+static bool follows(const struct span *s, const struct block *block, struct slice bytes)
+{
+    return s->block == block && bytes.p == block->data + s->at + s->len;
+}
+
 void chain_share(struct chain *c, struct block *block, struct slice bytes)
 {
     CHECK(bytes.p >= block->data && bytes.n <= block->cap &&
           bytes.p + bytes.n <= block->data + block->cap);
     uint32_t at = (uint32_t)(bytes.p - block->data);
     struct span *last = tail(c);
-    if (last != NULL && last->block == block && last->at + last->len == at) {
+    if (last != NULL && follows(last, block, bytes)) {
         last->len += (uint32_t)bytes.n;
     } else if (bytes.n > 0) {
         *push(c) = (struct span){block_ref(block), at, (uint32_t)bytes.n};
@@ -161,6 +167,52 @@ void chain_append(struct chain *c, struct block_pool *pool, struct block *block,
     } else {
         chain_copy(c, pool, bytes);
     }
+}
+
+void chain_lend(struct chain *c, struct block_pool *pool, struct block *block, struct slice bytes)
+{
+    if (block != NULL &&
+        (c->count < CHAIN_INLINE || bytes.n >= BLOCK_REF_MIN || follows(tail(c), block, bytes))) {
+        chain_share(c, block, bytes);
+    } else {
+        chain_copy(c, pool, bytes);
+    }
+}
+
+static bool pins_too_much(const struct span *s)
+{
+    return s->block->cls == BLOCK_256K && s->len < s->block->cap / 4;
+}
+
+void chain_settle(struct chain *c, struct block_pool *pool)
+{
+    uint32_t settled = c->count;
+    bool any = false;
+    while (settled > 0 && span_at(c, settled - 1)->block->cls == BLOCK_256K) {
+        any = any || pins_too_much(span_at(c, settled - 1));
+        settled--;
+    }
+    if (!any) {
+        return;
+    }
+    struct chain lent = {0};
+    for (uint32_t i = settled; i < c->count; i++) {
+        const struct span *s = span_at(c, i);
+        *push(&lent) = *s;
+        lent.len += s->len;
+    }
+    c->count = settled;
+    c->len -= lent.len;
+    for (uint32_t i = 0; i < lent.count; i++) {
+        const struct span *s = span_at(&lent, i);
+        struct slice bytes = slice_of(s->block->data + s->at, s->len);
+        if (pins_too_much(s)) {
+            chain_copy(c, pool, bytes);
+        } else {
+            chain_share(c, s->block, bytes);
+        }
+    }
+    chain_clear(&lent);
 }
 
 void chain_consume(struct chain *c, size_t n)

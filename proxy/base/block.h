@@ -11,10 +11,16 @@
 #include "proxy/base/slice.h"
 
 /* A chain that holds little uses a small block, so that ten thousand waiting requests are cheap. */
-enum block_class { BLOCK_1K, BLOCK_16K, BLOCK_64K, BLOCK_CLASSES };
+enum block_class {
+    BLOCK_1K,
+    BLOCK_16K,
+    BLOCK_64K,
+    BLOCK_256K, /* what servers send is read into these */
+    BLOCK_CLASSES,
+};
 
-/* Payload from here on is referenced where it was read instead of being copied: a quarter of a
- * block, so that bytes that wait never pin more than four times their own size. */
+/* Requests from here on are referenced where they were read instead of being copied: a quarter of a
+ * 64 KiB block, so that bytes that wait never pin more than four times their own size. */
 #define BLOCK_REF_MIN ((size_t)16 * 1024)
 
 struct block {
@@ -64,6 +70,11 @@ void chain_share(struct chain *c, struct block *block, struct slice bytes);
  */
 void chain_append(struct chain *c, struct block_pool *pool, struct block *block,
                   struct slice bytes);
+/* As chain_append for bytes that most likely leave within this turn: also a view of a few bytes, as
+ * long as the chain has room for it. Call chain_settle on what stays. */
+void chain_lend(struct chain *c, struct block_pool *pool, struct block *block, struct slice bytes);
+/* Copies views of less than a quarter of their block: they would pin all of it while they wait. */
+void chain_settle(struct chain *c, struct block_pool *pool);
 /* Drops the first n bytes, n <= c->len. */
 void chain_consume(struct chain *c, size_t n);
 /* Describes up to max pieces of the bytes [from, to) of the chain; returns how many. */

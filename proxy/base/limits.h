@@ -10,6 +10,9 @@
 /* An incomplete reply up to here waits in the link, so that a link lost in its middle can still be
  * made good elsewhere; a larger one streams to the client. */
 #define REPLY_BUFFER_MAX (64u << 10)
+/* An incomplete reply up to here is copied to where the next bytes of its link are read, so that
+ * all that follows can travel as views; a longer one would be copied too often as it grows. */
+#define REPLY_CARRIED_MAX (32u << 10)
 
 /* Protocol bounds of Redis 7.0 (networking.c): inline and header lines, argument count, bulk. */
 #define INLINE_MAX         (64u << 10)

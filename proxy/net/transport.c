@@ -242,8 +242,9 @@ ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count)
     }
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t sent;
-    do {
-        sent = sendmsg(t->fd, &msg, MSG_NOSIGNAL);
+    do { /* one piece is the common case, and costs the kernel less without a header to copy */
+        sent = count == 1 ? send(t->fd, iov->iov_base, iov->iov_len, MSG_NOSIGNAL)
+                          : sendmsg(t->fd, &msg, MSG_NOSIGNAL);
     } while (sent < 0 && errno == EINTR);
     if (sent < 0 && errno != EAGAIN) {
         t->broken = true;

@@ -55,6 +55,11 @@ enum scan_result request_scan_feed(struct request_scan *s, struct slice bytes,
  * the leading "-ERR " and without CR LF. out has SCAN_ERROR_MAX bytes; returns out. */
 const char *request_scan_error(const struct request_scan *s, char *out);
 
+/* One whole request in the common form (a canonical count, lengths and CR LFs) that lies in [p,
+ * end): the place behind it, and its name. NULL: for anything else, request_scan_feed knows what.
+ * It takes nothing that request_scan_feed does not, for a client that is authenticated. */
+const char *request_whole(const char *p, const char *end, struct slice *name) NODISCARD;
+
 /* A reply as servers send it: every RESP2 and RESP3 type, pushes, attributes (which belong to the
  * reply they precede). */
 struct reply_scan {
@@ -78,5 +83,8 @@ void reply_scan_reset(struct reply_scan *s, uint64_t elements_max);
  * which no Redis or Valkey sends). Texts and bulk bodies have no limit of their own: they are only
  * passed over, and the caller sees their length grow. */
 enum scan_result reply_scan_feed(struct reply_scan *s, struct slice bytes, size_t *used) NODISCARD;
+/* One whole reply that is no error, push, attribute or aggregate and lies in [p, end): the place
+ * behind it. NULL: for anything else, reply_scan_feed knows what. */
+const char *reply_whole(const char *p, const char *end) NODISCARD;
 
 #endif

@@ -239,3 +239,30 @@ enum scan_result reply_scan_feed(struct reply_scan *s, struct slice bytes, size_
     }
     return s->state == STEP_DONE ? SCAN_DONE : SCAN_MORE;
 }
+
+const char *reply_whole(const char *p, const char *end)
+{
+    uint32_t n;
+    if (p == end) {
+        return NULL;
+    }
+    const char *cr, *body;
+    switch (*p) {
+    case '$':
+        body = digits_line(p + 1, end, &n);
+        if (body == NULL) {
+            return end - p >= 5 && memcmp(p, "$-1\r\n", 5) == 0 ? p + 5 : NULL;
+        }
+        body = (size_t)(end - body) >= (size_t)n + 2 ? body + n : NULL;
+        return body != NULL && body[0] == '\r' && body[1] == '\n' ? body + 2 : NULL;
+    case '+':
+    case ':':
+    case '_':
+    case ',':
+    case '#':
+    case '(':
+        cr = find_cr(p + 1, end);
+        return cr != NULL && end - cr > 1 && cr[1] == '\n' ? cr + 2 : NULL;
+    default: return NULL;
+    }
+}

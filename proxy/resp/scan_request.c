@@ -317,6 +317,27 @@ enum scan_result request_scan_feed(struct request_scan *s, struct slice bytes, s
     return s->state == STEP_DONE ? SCAN_DONE : SCAN_MORE;
 }
 
+const char *request_whole(const char *p, const char *end, struct slice *name)
+{
+    uint32_t args, n;
+    if (p == end || *p != '*' || (p = digits_line(p + 1, end, &args)) == NULL || args == 0 ||
+        args > REQUEST_ARGS_MAX) {
+        return NULL;
+    }
+    name->p = NULL;
+    for (; args > 0; args--) {
+        if (p == end || *p != '$' || (p = digits_line(p + 1, end, &n)) == NULL ||
+            (size_t)(end - p) < (size_t)n + 2 || p[n] != '\r' || p[n + 1] != '\n' || n > BULK_MAX) {
+            return NULL;
+        }
+        if (name->p == NULL) {
+            *name = slice_of(p, n);
+        }
+        p += n + 2;
+    }
+    return p;
+}
+
 static const char *fault_text(enum fault fault)
 {
     switch (fault) {

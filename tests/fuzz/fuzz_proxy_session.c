@@ -69,7 +69,9 @@ void server_worker_ended(struct server *s)
     for (unsigned i = 0; i < CLIENTS; i++) {
         client_forget(&world.client[i]);
     }
-    CHECK(held_by_thread == (w->read_block != NULL ? (int64_t)w->read_block->cap : 0));
+    int64_t readers = w->requests.block != NULL ? w->requests.block->cap : 0;
+    readers += w->replies.block != NULL ? w->replies.block->cap : 0;
+    CHECK(held_by_thread == readers);
 }
 
 unsigned take(void)

@@ -95,6 +95,9 @@ static void check_against_reader(struct slice text, const struct found *found, s
             return; /* too deep for the reader */
         }
         CHECK((uint64_t)(next - p) == found[i].length);
+        const char *at_once = reply_whole(p, end);
+        CHECK(at_once == NULL || at_once == next);
+        CHECK(at_once == NULL || (is_one_of("$+:_,#(", *p) && found[i].type == *p));
         p = next;
     }
 }

@@ -71,6 +71,21 @@ static size_t scan(struct slice text, size_t most, uint32_t seed, bool limited, 
     return frames;
 }
 
+/* What is taken at once is what the scanner takes. */
+static void check_whole(struct slice text)
+{
+    struct request_scan s = {0};
+    struct slice name;
+    size_t used;
+    const char *next = request_whole(text.p, text.p + text.n, &name);
+    if (next == NULL) {
+        return;
+    }
+    CHECK(request_scan_feed(&s, text, &used) == SCAN_DONE && used == (size_t)(next - text.p));
+    CHECK(!s.empty && !s.odd && s.name_known && name.n == s.name_len);
+    CHECK(name.p == text.p + s.name_at);
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     static struct found bytewise[FRAMES_MAX], cut[FRAMES_MAX];
@@ -87,5 +102,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(cut, 0, sizeof cut);
     CHECK(scan(text, SIZE_MAX, 1u << 31, limited, cut) == frames);
     CHECK(memcmp(bytewise, cut, sizeof bytewise) == 0);
+    for (size_t i = 0, at = 0; i < frames && at < text.n; at += bytewise[i++].length) {
+        check_whole(slice_of(text.p + at, text.n - at));
+    }
     return 0;
 }

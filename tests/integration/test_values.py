@@ -34,13 +34,13 @@ def bound():
     return (48 + (300 if is_sanitized() else 0)) * MIB
 
 
-SIZES = [0, 1, 15, 16, 1000, 4095, 4096, 4097, 16383, 16384, 65535, 65536, 65537, 100_000,
+SIZES = [0, 1, 15, 16, 1000, 4095, 4096, 4097, 16383, 16384, 32767, 32768, 32769, 65535, 65536, 65537, 100_000,
          MIB - 100, MIB, MIB + 1, 3_000_001, 16 * MIB, 64 * MIB]
 
 
 @pytest.mark.parametrize("size", SIZES)
 def test_value_both_ways(service, size):
-    """limit: READ_CHUNK REQUEST_BUFFER_MAX REPLY_BUFFER_MAX. Below, at and above each of them."""
+    """limit: READ_CHUNK REQUEST_BUFFER_MAX REPLY_BUFFER_MAX REPLY_CARRIED_MAX. Below, at and above each of them."""
     check_value(service, size)
 
 

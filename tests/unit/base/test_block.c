@@ -113,6 +113,38 @@ static void test_a_view_is_never_written_over(void **state)
     block_pool_clear(&pool);
 }
 
+static void test_lent_views_are_settled(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    struct block *b = block_new(&pool, BLOCK_256K);
+    fill(b->data, 0, b->cap);
+    b->used = b->cap;
+    struct chain c = {0};
+    chain_lend(&c, &pool, b, slice_of(b->data, 10));
+    chain_lend(&c, &pool, b, slice_of(b->data + 10, 100000)); /* right behind it: one view */
+    assert_int_equal(c.count, 1);
+    chain_settle(&c, &pool); /* more than a quarter of the block: it stays */
+    assert_int_equal(b->refs, 2);
+    chain_lend(&c, &pool, NULL, slice_of(b->data + 100010, 5)); /* lies nowhere: a copy */
+    chain_lend(&c, &pool, b, slice_of(b->data + 100015, 7));    /* no room for a view: a copy */
+    assert_int_equal(c.count, 2);
+    chain_lend(&c, &pool, b, slice_of(b->data + 100022, 20000)); /* large: a view all the same */
+    assert_int_equal(c.count, 3);
+    assert_int_equal(b->refs, 3);
+    chain_settle(&c, &pool);
+    assert_int_equal(b->refs, 2);
+    assert_holds(&c, 0, 120022);
+    chain_consume(&c, 50000); /* less than a quarter is left of it */
+    chain_lend(&c, &pool, b, slice_of(b->data + 120022, 3));
+    chain_settle(&c, &pool);
+    assert_holds(&c, 50000, 70025);
+    chain_clear(&c);
+    assert_int_equal(b->refs, 1);
+    block_unref(b);
+    block_pool_clear(&pool);
+}
+
 static void test_iov_of_a_part(void **state)
 {
     (void)state;
@@ -171,6 +203,7 @@ int main(void)
         cmocka_unit_test(test_copies_join),
         cmocka_unit_test(test_shared_views),
         cmocka_unit_test(test_a_view_is_never_written_over),
+        cmocka_unit_test(test_lent_views_are_settled),
         cmocka_unit_test(test_iov_of_a_part),
         cmocka_unit_test(test_what_is_held_is_counted),
     };

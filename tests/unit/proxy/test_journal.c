@@ -89,6 +89,35 @@ static void test_answers_drop_bytes(void **state)
     block_pool_clear(&pool);
 }
 
+static void test_several_at_once(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    struct journal j = {0};
+    char text[64] = "";
+    for (size_t i = 0; i < 9; i++) { /* more than the ring's first size */
+        journal_add(&j, &get, someone, i + 1);
+        (void)memset(text + strlen(text), 'a' + (int)i, i + 1);
+    }
+    journal_fill(&j, &pool, NULL, slice_str(text));
+    for (uint32_t i = 0; i < 9; i++) {
+        char bytes[16];
+        assert_int_equal(journal_bytes(&j, journal_at(&j, i)), i + 1);
+        journal_copy(&j, journal_at(&j, i), bytes);
+        assert_int_equal(bytes[0], 'a' + (int)i);
+        assert_int_equal(bytes[i], 'a' + (int)i);
+    }
+    journal_sent(&j, 1 + 2 + 3 + 1);
+    assert_int_equal(journal_state(&j, journal_at(&j, 2)), RECORD_SENT);
+    assert_int_equal(journal_state(&j, journal_at(&j, 3)), RECORD_PARTIAL);
+    journal_answered_all(&j, 3);
+    assert_int_equal(j.count, 6);
+    assert_int_equal(j.bytes.len, 4 + 5 + 6 + 7 + 8 + 9);
+    assert_int_equal(journal_bytes(&j, journal_at(&j, 0)), 4);
+    journal_clear(&j);
+    block_pool_clear(&pool);
+}
+
 static void test_large_is_forgotten(void **state)
 {
     (void)state;
@@ -194,11 +223,9 @@ static void test_adopted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut),
-        cmocka_unit_test(test_answers_drop_bytes),
-        cmocka_unit_test(test_large_is_forgotten),
-        cmocka_unit_test(test_keep_first),
-        cmocka_unit_test(test_adopted),
+        cmocka_unit_test(test_every_cut),       cmocka_unit_test(test_answers_drop_bytes),
+        cmocka_unit_test(test_several_at_once), cmocka_unit_test(test_large_is_forgotten),
+        cmocka_unit_test(test_keep_first),      cmocka_unit_test(test_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -65,7 +65,7 @@ static struct learnt *learn(const char *text, const struct config_commands *shar
     return l;
 }
 
-static const struct command *lookup(const struct learnt *l, const char *request)
+static const struct command *lookup(struct learnt *l, const char *request)
 {
     struct args args;
     struct buf frame = {0};
@@ -88,8 +88,7 @@ struct expected {
     bool may_block;
 };
 
-static void check_all(const struct learnt *l, const struct expected *want, size_t count,
-                      bool learnt)
+static void check_all(struct learnt *l, const struct expected *want, size_t count, bool learnt)
 {
     for (size_t i = 0; i < count; i++) {
         const struct command *got = lookup(l, want[i].request);
@@ -102,7 +101,7 @@ static void check_all(const struct learnt *l, const struct expected *want, size_
     }
 }
 
-static void check_unknown(const struct learnt *l, const char *const *requests, size_t count)
+static void check_unknown(struct learnt *l, const char *const *requests, size_t count)
 {
     for (size_t i = 0; i < count; i++) {
         const struct command *got = lookup(l, requests[i]);

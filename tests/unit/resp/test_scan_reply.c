@@ -57,6 +57,33 @@ static void check_every_split(const struct expected *want)
         check_seen(want, scan_cut(text, cut), cut);
     }
     check_seen(want, scan_cut(text, SIZE_MAX), SIZE_MAX);
+    const char *next = reply_whole(text.p, text.p + text.n);
+    if (next != NULL && (want->result != SCAN_DONE || (size_t)(next - text.p) != want->used ||
+                         strchr("$+:_,#(", want->type) == NULL)) {
+        fail_msg("%s: %td bytes at once", want->text, next - text.p);
+    }
+}
+
+static void taken_at_once(void **state)
+{
+    (void)state;
+    static const char *const whole[] = {
+        "+OK\r\n",  ":-12\r\n", "$0\r\n\r\n", "$3\r\nabc\r\n",     "$-1\r\n", "_\r\n",
+        ",1.5\r\n", "#t\r\n",   "(123\r\n",   "$5\r\na\r\nbc\r\n", "+\r\n"};
+    static const char *const left[] = {
+        "-ERR no\r\n",  "*0\r\n", "*1\r\n:1\r\n",   "%0\r\n",
+        ">1\r\n+x\r\n", "~0\r\n", "!3\r\nERR\r\n",  "=7\r\ntxt:abc\r\n",
+        "|0\r\n+x\r\n", "x\r\n",  "$03\r\nabc\r\n", "$3\r\nabcd\r\n"};
+    for (size_t i = 0; i < ARRAY_LEN(whole); i++) {
+        const char *end = whole[i] + strlen(whole[i]);
+        assert_ptr_equal(reply_whole(whole[i], end), end);
+        for (const char *cut = whole[i]; cut < end; cut++) {
+            assert_null(reply_whole(whole[i], cut));
+        }
+    }
+    for (size_t i = 0; i < ARRAY_LEN(left); i++) {
+        assert_null(reply_whole(left[i], left[i] + strlen(left[i])));
+    }
 }
 
 #define ROW(literal, outcome, at, kind)                                                            \
@@ -260,7 +287,7 @@ int main(void)
         cmocka_unit_test(valid_replies),   cmocka_unit_test(unfinished_replies),
         cmocka_unit_test(refused_replies), cmocka_unit_test(pipelines),
         cmocka_unit_test(huge_bodies),     cmocka_unit_test(deep_nesting),
-        cmocka_unit_test(nothing_to_feed),
+        cmocka_unit_test(nothing_to_feed), cmocka_unit_test(taken_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -82,11 +82,29 @@ static void check_seen(const struct expected *want, const struct seen *got, cons
     }
 }
 
+/* What is taken at once is what the scanner takes. */
+static void check_at_once(const struct expected *want)
+{
+    struct slice name = {0};
+    const char *next = request_whole(want->text, want->text + want->n, &name);
+    if (next == NULL) {
+        return;
+    }
+    if (want->result != SCAN_DONE || (size_t)(next - want->text) != want->used || want->odd ||
+        want->empty || want->is_inline || want->name == NULL || name.n != strlen(want->name) ||
+        memcmp(name.p, want->name, name.n) != 0) {
+        fail_msg("%s: %td bytes at once", want->text, next - want->text);
+    }
+}
+
 static void check_every_split(const struct expected *want, bool limited)
 {
     struct slice text = slice_of(want->text, want->n);
     struct seen seen = scan_cut(text, NULL, 0, limited);
     check_seen(want, &seen, "whole");
+    if (!limited) {
+        check_at_once(want);
+    }
     for (size_t cut = 0; cut <= text.n; cut++) {
         char how[32];
         (void)snprintf(how, sizeof how, "cut at %zu", cut);
@@ -360,6 +378,23 @@ static void pipelines(void **state)
     }
 }
 
+static void taken_at_once(void **state)
+{
+    (void)state;
+    const char frame[] = "*3\r\n$3\r\nSeT\r\n$0\r\n\r\n$4\r\na\r\nb\r\n*1\r\n$4\r\nPING\r\n";
+    const char *end = frame + sizeof frame - 1;
+    struct slice name;
+    const char *second = request_whole(frame, end, &name);
+    assert_int_equal(second - frame, 29);
+    assert_int_equal(name.n, 3);
+    assert_memory_equal(name.p, "SeT", 3);
+    assert_ptr_equal(request_whole(second, end, &name), end);
+    assert_memory_equal(name.p, "PING", 4);
+    for (const char *cut = frame; cut < second; cut++) {
+        assert_null(request_whole(frame, cut, &name));
+    }
+}
+
 static void nothing_to_feed(void **state)
 {
     struct request_scan s = {0};
@@ -380,7 +415,7 @@ int main(void)
         cmocka_unit_test(refused_frames),  cmocka_unit_test(limits_before_auth),
         cmocka_unit_test(line_limits),     cmocka_unit_test(huge_bodies),
         cmocka_unit_test(many_arguments),  cmocka_unit_test(pipelines),
-        cmocka_unit_test(nothing_to_feed),
+        cmocka_unit_test(nothing_to_feed), cmocka_unit_test(taken_at_once),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
