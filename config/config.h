@@ -85,6 +85,8 @@ struct config_service {
     uint64_t client_output_limit;
     uint64_t hold_grace_ms, stall_timeout_ms, connect_timeout_ms;
     uint64_t retain_max;
+    bool script_cache; /* remember scripts for the next primary */
+    uint64_t script_cache_memory;
 };
 
 struct config {

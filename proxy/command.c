@@ -17,15 +17,18 @@ struct row {
     bool needs_args; /* see command_lookup_plain */
 };
 
-#define ROW(name, cls, link, may_block, forgeable, kind)                                           \
-    {{name, COMMAND_##cls, link, may_block, forgeable, 0}, sizeof(name) - 1, kind, false},
-#define C(name, cls)         ROW(name, cls, COMMAND_SHARED, false, false, KIND_PLAIN)
-#define LEASES(name, cls)    ROW(name, cls, COMMAND_LEASED, false, false, KIND_PLAIN)
-#define PINS(name, cls)      ROW(name, cls, COMMAND_PINNED, false, false, KIND_PLAIN)
-#define BLOCKS(name, cls)    ROW(name, cls, COMMAND_LEASED, true, false, KIND_PLAIN)
-#define FORGES(name, cls)    ROW(name, cls, COMMAND_SHARED, false, true, KIND_PLAIN)
-#define STREAM(name, cls)    ROW(name, cls, COMMAND_SHARED, false, false, KIND_STREAM)
-#define CONTAINER(name, cls) ROW(name, cls, COMMAND_SHARED, false, false, KIND_CONTAINER)
+#define ROW(name, cls, link, may_block, forgeable, kind, script)                                   \
+    {{name, COMMAND_##cls, link, may_block, forgeable, 0, script}, sizeof(name) - 1, kind, false},
+#define C(name, cls)      ROW(name, cls, COMMAND_SHARED, false, false, KIND_PLAIN, SCRIPT_NONE)
+#define LEASES(name, cls) ROW(name, cls, COMMAND_LEASED, false, false, KIND_PLAIN, SCRIPT_NONE)
+#define PINS(name, cls)   ROW(name, cls, COMMAND_PINNED, false, false, KIND_PLAIN, SCRIPT_NONE)
+#define BLOCKS(name, cls) ROW(name, cls, COMMAND_LEASED, true, false, KIND_PLAIN, SCRIPT_NONE)
+#define FORGES(name, cls) ROW(name, cls, COMMAND_SHARED, false, true, KIND_PLAIN, SCRIPT_NONE)
+#define SCRIPTS(name, cls, script, runs)                                                           \
+    ROW(name, cls, COMMAND_SHARED, false, runs, KIND_PLAIN, SCRIPT_##script)
+#define STREAM(name, cls) ROW(name, cls, COMMAND_SHARED, false, false, KIND_STREAM, SCRIPT_NONE)
+#define CONTAINER(name, cls)                                                                       \
+    ROW(name, cls, COMMAND_SHARED, false, false, KIND_CONTAINER, SCRIPT_NONE)
 
 static struct row rows[] = {
 /* constant after command_init */
@@ -34,13 +37,15 @@ static struct row rows[] = {
 
 _Static_assert(ARRAY_LEN(rows) * 2 <= SLOTS, "the index stays half empty");
 
-const struct command command_unknown = {"unknown", COMMAND_WRITE, COMMAND_PINNED, false, false, 0};
+const struct command command_unknown = {"unknown", COMMAND_WRITE, COMMAND_PINNED, false, false,
+                                        0,         SCRIPT_NONE};
 /* Constant after command_init, which numbers them as their rows. */
-static struct command xread_block = {"xread", COMMAND_READ, COMMAND_LEASED, true, false, 0};
+static struct command xread_block = {"xread", COMMAND_READ, COMMAND_LEASED, true, false,
+                                     0,       SCRIPT_NONE};
 static struct command xreadgroup_block = {
-    "xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED, true, false, 0};
-static struct command xreadgroup_unsure = {"xreadgroup", COMMAND_WRITE, COMMAND_LEASED,
-                                           true,         false,         0};
+    "xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED, true, false, 0, SCRIPT_NONE};
+static struct command xreadgroup_unsure = {
+    "xreadgroup", COMMAND_WRITE, COMMAND_LEASED, true, false, 0, SCRIPT_NONE};
 
 /* Each row as it is where the server says that it writes, blocks, or both. Constant after
  * command_init. */

@@ -42,6 +42,15 @@ enum command_link {
     COMMAND_PINNED, /* one of its own from then on */
 };
 
+/* What a command has to do with the cache of scripts. */
+enum command_script {
+    SCRIPT_NONE,
+    SCRIPT_BODY, /* EVAL and its like bring a script and run it */
+    SCRIPT_LOAD, /* ... brings one */
+    SCRIPT_SHA,  /* EVALSHA and its like run one that the server has */
+    SCRIPT_FLUSH,
+};
+
 struct command {
     const char *name; /* lower case, "client|kill" for a sub-command */
     enum command_class cls;
@@ -49,6 +58,7 @@ struct command {
     bool may_block;  /* the reply may wait for something that others do */
     bool forgeable;  /* runs a user's program, which can make the reply look like any error */
     uint16_t number; /* of its row, from 1 on; 0: it has none */
+    enum command_script script;
 };
 
 /* It asks one thing of any link of the profile, gets one answer, and leaves nothing behind. */

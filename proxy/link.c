@@ -140,8 +140,9 @@ static uint64_t send_limit(const struct link *l)
         return j->sent;
     }
     if (l->frozen) {
-        /* Only the question that decides about the refusal. */
-        return l->session->tentative->ask_role ? j->queued : j->sent;
+        /* Only the questions that decide about the refusal. */
+        const struct tentative *t = l->session->tentative;
+        return t->ask_role || t->healing != NULL ? j->queued : j->sent;
     }
     if (!l->stalled) {
         return j->queued;

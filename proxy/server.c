@@ -101,6 +101,26 @@ void server_report(struct server *s, size_t service, uint64_t generation,
     loop_post(s->loop, &m->mail);
 }
 
+static void deliver_scripts(struct mail *mail, void *owner)
+{
+    struct script_news *news = CONTAINER_OF(mail, struct script_news, mail);
+    const struct server *s = server_of(owner);
+    for (size_t i = 0; i < s->worker_count; i++) {
+        worker_hear_scripts(s->workers[i], news);
+    }
+    script_news_free(&news);
+}
+
+void server_scripts(struct server *s, struct script_news *news)
+{
+    if (s->worker_count == 1) {
+        script_news_free(&news); /* it knows */
+        return;
+    }
+    news->mail.deliver = deliver_scripts;
+    loop_post(s->loop, &news->mail);
+}
+
 /* The worker that holds the most gives up the largest of its sessions. */
 static void deliver_held(struct mail *mail, void *owner)
 {

@@ -3,6 +3,7 @@
 #define VEDETTE_PROXY_SERVER_H
 
 #include "config/config.h"
+#include "proxy/scripts.h"
 #include "proxy/service.h"
 
 struct server;
@@ -19,6 +20,8 @@ void server_report(struct server *s, size_t service, uint64_t generation,
 void server_held(struct server *s, int64_t grown);
 /* Whether those of all workers hold more than buffer-memory. */
 bool server_holds_too_much(const struct server *s);
+/* What a worker tells of scripts, for all workers; takes it over. */
+void server_scripts(struct server *s, struct script_news *news);
 void server_worker_ended(struct server *s);
 
 #endif

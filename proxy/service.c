@@ -4,6 +4,7 @@
 #include "proxy/base/log.h"
 #include "proxy/learnt.h"
 #include "proxy/linkset.h"
+#include "proxy/scripts.h"
 #include "proxy/server.h"
 #include "proxy/worker.h"
 
@@ -215,6 +216,7 @@ static void on_idle_timer(struct wheel_timer *timer)
 
 void service_start(struct worker_service *ws)
 {
+    scripts_start(ws);
     if (service_shares(ws)) {
         loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
     }
@@ -248,6 +250,14 @@ static void learn_commands(struct worker_service *ws)
     }
 }
 
+/* The primary may be sent to. */
+static void serve(struct worker_service *ws)
+{
+    for_each_link(ws, go_on); /* those that were there before */
+    release_refused(ws);
+    ws->report_due = true;
+}
+
 void service_adopt(struct worker_service *ws, const struct topology_service *now)
 {
     const struct topology_service before = *ws->now;
@@ -267,15 +277,26 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     if (now->state != SERVICE_SERVING) {
         forsake_waiting(ws);
     }
-    if (now->state != SERVICE_SERVING || (!moved && before.state == SERVICE_SERVING)) {
+    if (now->state != SERVICE_SERVING) {
+        scripts_load_no_more(ws);
+        ws->loading = false;
+        return;
+    }
+    if (!moved && before.state == SERVICE_SERVING) {
         return;
     }
     ws->retry_at_ms = 0;
-    if (!moved) {
-        for_each_link(ws, go_on);
+    ws->loading = scripts_load(ws);
+    if (!ws->loading) {
+        serve(ws);
     }
-    release_refused(ws);
-    ws->report_due = true;
+}
+
+void service_scripts_loaded(struct worker_service *ws)
+{
+    scripts_load_no_more(ws);
+    ws->loading = false;
+    serve(ws);
 }
 
 static void report(struct worker_service *ws)
@@ -294,6 +315,7 @@ static void report(struct worker_service *ws)
 
 void service_release(struct worker_service *ws)
 {
+    scripts_tell(ws);
     size_t n = ws->waiting.count < RELEASE_PER_TURN ? ws->waiting.count : RELEASE_PER_TURN;
     for (; n > 0 && service_may_open(ws) && ws->waiting.count > 0; n--) {
         session_pump(CONTAINER_OF(list_pop(&ws->waiting), struct session, waiting));
@@ -310,5 +332,6 @@ void service_stop(struct worker_service *ws)
     loop_disarm(ws->worker->loop, &ws->retry_timer);
     loop_disarm(ws->worker->loop, &ws->idle_timer);
     for_each_link(ws, close_unused);
+    scripts_stop(ws);
     learnt_free(&ws->learnt);
 }

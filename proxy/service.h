@@ -27,6 +27,8 @@ struct worker_service {
     const struct config_service *config;
     const struct topology_service *now; /* in the adopted topology */
     struct learnt *learnt;              /* what its primary says of commands; NULL: nothing yet */
+    struct scripts *scripts;            /* NULL: they are not remembered */
+    bool loading;                       /* nothing is sent before the primary has them */
     struct list links;
     struct list sets[LINKSET_BUCKETS]; /* by profile; see linkset.h */
     struct list waiting;               /* sessions in want of a link or a primary, in order */
@@ -45,7 +47,7 @@ struct worker_service {
 /* A request may be sent to this service's primary. */
 static inline bool service_serving(const struct worker_service *ws)
 {
-    return ws->now->state == SERVICE_SERVING;
+    return ws->now->state == SERVICE_SERVING && !ws->loading;
 }
 /* Its sessions share links where they may. */
 static inline bool service_shares(const struct worker_service *ws)
@@ -72,6 +74,8 @@ bool service_holds_back(const struct worker_service *ws, const struct session *s
 void service_hint(struct worker_service *ws, uint64_t generation, enum hint hint);
 /* The worker adopts a new topology: at the start of its flush phase only. */
 void service_adopt(struct worker_service *ws, const struct topology_service *now);
+/* The primary has got the scripts, as far as it could: what waits goes on. */
+void service_scripts_loaded(struct worker_service *ws);
 /* Lets waiting sessions go on, paced; once per turn. */
 void service_release(struct worker_service *ws);
 /* Looks after idle links from now on. */

@@ -106,6 +106,7 @@ struct session {
     const char *uncarried;           /* state that would be lost with the link; NULL: none */
 
     /* waiting */
+    uint32_t healed; /* requests sent once more because the server had lost their script */
     struct tentative *tentative; /* NULL: no refusal is being judged */
     uint64_t deadline_ms;        /* of the oldest waiting request; 0: none waits */
     uint64_t last_deadline_ms;   /* of what waited and was sent, until it is answered */

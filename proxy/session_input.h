@@ -40,6 +40,27 @@ void session_seek_link(struct session *s);
 void local_answer(struct session *s, const struct command *command, const struct args *args);
 /* Appends the answer to a request that certainly did not run. */
 void say_not_executed(const struct session *s, struct buf *to);
+/* The server has answered r, which has to do with scripts, with something other than an error: what
+ * it says is to be remembered. r is the oldest of the session's link. */
+void session_script_accepted(struct session *s, const struct record *r);
+
+/* EVALSHA answered NOSCRIPT although the script is known did not run, as far as that word is the
+ * server's: a script may say it too, after it wrote. So the server is asked, behind it and on the
+ * same link, whether it has the script, and is given it. If it had not, the request is sent again,
+ * once; by the rule for refusals (tentative.h), so only if nothing in flight behind it did anything
+ * but read. If it had, somebody may just have given it the script: it is known that it was missing
+ * when the NOSCRIPT came, if another session of this worker has asked since, and was told so. What
+ * can't be known is the client's to hear: NOSCRIPT as it came.
+ *
+ * In a transaction there is no such word to be taken back; scripts.h serves there. */
+struct healing;
+/* True if reply is such a NOSCRIPT to r. */
+bool healing_may(const struct record *r, struct slice reply);
+/* True if its script is known: it is asked for now. *where: what is being healed already, or NULL;
+ * made if need be, and the caller's to free. */
+bool healing_asks(struct session *s, struct healing **where, const struct record *r);
+/* An answer to what was asked: false if it is no proof. */
+bool healing_takes(struct session *s, struct healing *h, struct slice reply);
 /* See session_set_reading in session.c. */
 void session_set_reading(struct session *s);
 /* The profile of a client that has said nothing yet. */

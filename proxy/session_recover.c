@@ -215,6 +215,7 @@ static void park_in_front(struct session *s, struct list *items)
 
 static void give_back(struct session *s, const struct journal *j)
 {
+    s->healed = 0;
     struct judgement g = {.s = s, .journal = j};
     g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
     bool settled = s->tentative != NULL && tentative_settled(s, j);

@@ -167,6 +167,7 @@ void session_answer(struct session *s, const struct command *command, struct blo
     }
     note_answer(s, command, reply, type);
     s->large_left -= s->large_left > 0;
+    s->healed -= s->healed > 0;
 }
 
 void session_reply(struct session *s, struct block *block, struct slice reply, char type)
@@ -190,6 +191,9 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
         s->outstanding--;
         tentative_decide(s);
     } else {
+        if (r.command->script != SCRIPT_NONE && type != '-' && !r.asker.own) {
+            session_script_accepted(s, &r);
+        }
         if (!r.asker.own) {
             bool multi = s->multi;
             session_answer(s, r.command, block, reply, type);
@@ -234,7 +238,11 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
     if (whole == 0 || type == '>' || s->link == NULL) {
         return;
     }
-    const struct command *command = journal_at(&s->link->journal, 0)->command;
+    const struct record *r = journal_at(&s->link->journal, 0);
+    const struct command *command = r->command;
+    if (command->script != SCRIPT_NONE) {
+        session_script_accepted(s, r);
+    }
     note_answer(s, command, slice_of(&type, 1), type);
     if (s->transaction != NULL) {
         transaction_forget(s->transaction); /* an answer of this size it can't compare */

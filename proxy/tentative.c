@@ -60,6 +60,7 @@ void tentative_clear(struct tentative **where)
              k = kept_of(list_pop(&t->kept))) {
             kept_free(k);
         }
+        free(t->healing);
         free(t);
     }
 }
@@ -74,10 +75,13 @@ static uint32_t sent_whole(const struct journal *j)
     return n;
 }
 
-/* A refusal to a script may be the script's own words: only the node's role tells. */
-static bool ask_role(struct session *s)
+/* Whether a question of ours may follow the request that was refused. */
+static bool may_ask(const struct session *s)
 {
     const struct journal *j = &s->link->journal;
+    if (s->link->kind != LINK_EXCLUSIVE) {
+        return true;
+    }
     if (journal_unsent(j) > 0) {
         return false; /* it would be asked behind requests that must not be sent now */
     }
@@ -86,6 +90,12 @@ static bool ask_role(struct session *s)
             return false; /* it would become part of that transaction */
         }
     }
+    return true;
+}
+
+/* A refusal to a script may be the script's own words: only the node's role tells. */
+static void ask_role(struct session *s)
+{
     struct buf role = {0};
     emit_words(&role, "ROLE", NULL);
     struct asker own = s->asker;
@@ -93,7 +103,6 @@ static bool ask_role(struct session *s)
     s->outstanding++;
     link_ask(s->link, command_lookup_name(slice_str("role")), own, buf_slice(&role));
     buf_release(&role);
-    return true;
 }
 
 static bool begin(struct session *s, const struct record *r, struct slice reply)
@@ -103,17 +112,23 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
     if (tells_demotion(reply) && !forgeable) {
         service_hint(s->service, s->link->generation, HINT_REFUSED);
     }
-    bool eligible = !r->asker.own && is_refusal(reply) && journal_has(&s->link->journal, r) &&
-                    transaction_can_move(s);
-    if (!eligible || (forgeable && !ask_role(s))) {
+    bool lost_script = !s->multi && healing_may(r, reply);
+    bool eligible = !r->asker.own && (lost_script || is_refusal(reply)) &&
+                    journal_has(&s->link->journal, r) && transaction_can_move(s);
+    struct healing *healing = NULL;
+    if (!eligible || (forgeable && !may_ask(s)) || (lost_script && !healing_asks(s, &healing, r))) {
         return false;
+    }
+    if (forgeable && !lost_script) {
+        ask_role(s);
     }
     log_limited(LOG_INFO, "request-refused", "service=%s command=%s error=%s",
                 s->service->config->name, command->name, log_quote(slice_of(reply.p, reply.n - 2)));
     s->tentative = xcalloc(1, sizeof *s->tentative);
     s->tentative->safe = true;
-    s->tentative->ask_role = forgeable;
+    s->tentative->ask_role = forgeable && !lost_script;
     s->tentative->multi = s->multi;
+    s->tentative->healing = healing;
     /* What is not sent yet stays here; on a shared link it is others' turn too. */
     s->link->frozen = s->link->kind == LINK_EXCLUSIVE;
     return true;
@@ -137,6 +152,10 @@ static bool queued_is_safe(struct tentative *t, const struct command *command, s
 
 static bool answer_is_safe(struct session *s, const struct record *r, struct slice reply)
 {
+    struct tentative *t = s->tentative;
+    if (r->asker.own && t->healing != NULL) {
+        return healing_takes(s, t->healing, reply);
+    }
     if (r->asker.own) {
         if (memmem(reply.p, reply.n < 32 ? reply.n : 32, "$5\r\nslave", 9) == NULL) {
             return false; /* a primary: the script spoke for itself */
@@ -144,15 +163,18 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
         service_hint(s->service, s->link->generation, HINT_REFUSED);
         return true;
     }
-    if (s->tentative->multi) {
-        return queued_is_safe(s->tentative, r->command, reply);
+    if (t->multi) {
+        return queued_is_safe(t, r->command, reply);
     }
     if (r->command->cls == COMMAND_MULTI && reply.p[0] == '+') {
-        s->tentative->multi = true;
+        t->multi = true;
         return true;
     }
     if (is_refusal(reply)) {
-        return !r->command->forgeable || s->tentative->ask_role;
+        return !r->command->forgeable || t->ask_role;
+    }
+    if (t->healing != NULL && healing_may(r, reply)) {
+        return healing_asks(s, &t->healing, r);
     }
     return r->command->cls == COMMAND_READ;
 }
@@ -178,16 +200,23 @@ void tentative_keep(struct session *s, const struct record *r, struct slice repl
 void tentative_decide(struct session *s)
 {
     struct tentative *t = s->tentative;
-    bool waits_for_all = s->link->kind != LINK_EXCLUSIVE || t->ask_role;
+    bool waits_for_all = s->link->kind != LINK_EXCLUSIVE || t->ask_role || t->healing != NULL;
     uint32_t awaited = waits_for_all ? s->outstanding : sent_whole(&s->link->journal);
     if (!t->safe || t->reply_bytes > TENTATIVE_REPLIES_MAX) {
         tentative_give_up(s);
     } else if (awaited == 0) {
         log_debug("requests-taken-back", "service=%s requests=%zu", s->service->config->name,
                   t->kept.count);
+        bool heals = t->healing != NULL;
+        uint32_t requests = (uint32_t)t->kept.count;
         session_take_back(s);
-        service_wait_refused(s->service, s);
-        session_start_waiting(s);
+        if (heals) {
+            s->healed = requests;
+            worker_again(s->service->worker, s);
+        } else {
+            service_wait_refused(s->service, s);
+            session_start_waiting(s);
+        }
     }
 }
 
@@ -215,7 +244,8 @@ void tentative_give_up(struct session *s)
 bool tentative_settled(const struct session *s, const struct journal *left)
 {
     const struct tentative *t = s->tentative;
-    bool safe = t->safe && !t->ask_role, multi = t->multi, spoilt = t->spoilt;
+    bool safe = t->safe && !t->ask_role && t->healing == NULL;
+    bool multi = t->multi, spoilt = t->spoilt;
     for (uint32_t i = 0; i < left->count && safe; i++) {
         const struct record *r = journal_at(left, i);
         enum command_class cls = r->command->cls;

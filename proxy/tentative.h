@@ -1,8 +1,9 @@
-/* A refusal that proves the request did not run (READONLY, LOADING, MASTERDOWN, NOREPLICAS) is not
- * given to the client at once: if everything in flight behind it was refused too or only reads, all
- * of it goes back to the session and waits for a primary that takes it. Until that is known the
- * session sends nothing more, and requests and replies are kept. In a transaction nothing runs but
- * by an EXEC that succeeds: one of which a part is refused goes back whole. */
+/* A refusal that proves the request did not run (READONLY, LOADING, MASTERDOWN, NOREPLICAS;
+ * NOSCRIPT where the script is known) is not given to the client at once: if everything in flight
+ * behind it was refused too or only reads, all of it goes back to the session and waits for a
+ * primary that takes it. Until that is known the session sends nothing more, and requests and
+ * replies are kept. In a transaction nothing runs but by an EXEC that succeeds: one of which a part
+ * is refused goes back whole. */
 #ifndef VEDETTE_PROXY_TENTATIVE_H
 #define VEDETTE_PROXY_TENTATIVE_H
 
@@ -11,6 +12,7 @@
 #include "proxy/journal.h"
 
 struct session;
+struct healing;
 
 /* A request whose reply is kept. */
 struct kept {
@@ -20,11 +22,12 @@ struct kept {
 };
 
 struct tentative {
-    bool safe;        /* all answered so far were refused, or are reads */
-    bool ask_role;    /* a script may forge such words: ROLE on this link decides */
-    bool multi;       /* in a transaction, as of the last reply kept */
-    bool spoilt;      /* ... in which something was refused: its EXEC runs nothing */
-    struct list kept; /* oldest first */
+    bool safe;               /* all answered so far were refused, or are reads */
+    bool ask_role;           /* a script may forge such words: ROLE on this link decides */
+    bool multi;              /* in a transaction, as of the last reply kept */
+    bool spoilt;             /* ... in which something was refused: its EXEC runs nothing */
+    struct healing *healing; /* scripts that the server has lost: see session_input.h; or NULL */
+    struct list kept;        /* oldest first */
     size_t reply_bytes;
 };
 

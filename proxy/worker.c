@@ -222,6 +222,7 @@ static void relieve(struct worker *w)
 static void flush(void *owner)
 {
     struct worker *w = worker_of(owner);
+    w->moment++;
     adopt_topology(w);
     pump_again(w);
     for (size_t i = 0; i < w->config->service_count; i++) {
@@ -231,6 +232,7 @@ static void flush(void *owner)
     free_dead(w);
     count_held(w);
     relieve(w);
+    w->moment++;
 }
 
 static void *run(void *arg)
@@ -313,6 +315,20 @@ void worker_take_topology(struct worker *w, struct topology *topology)
     struct topology_mail *m = xcalloc(1, sizeof *m);
     *m = (struct topology_mail){.mail = {.deliver = deliver_topology}, .topology = topology};
     loop_post(w->loop, &m->mail);
+}
+
+static void deliver_scripts(struct mail *mail, void *owner)
+{
+    struct script_news *news = CONTAINER_OF(mail, struct script_news, mail);
+    scripts_hear(&worker_of(owner)->services[news->service], news);
+    script_news_free(&news);
+}
+
+void worker_hear_scripts(struct worker *w, const struct script_news *news)
+{
+    struct script_news *copy = script_news_copy(news);
+    copy->mail.deliver = deliver_scripts;
+    loop_post(w->loop, &copy->mail);
 }
 
 static void deliver_relieve(struct mail *mail, void *owner)

@@ -9,6 +9,7 @@
 #include "proxy/base/block.h"
 #include "proxy/link.h"
 #include "proxy/net/loop.h"
+#include "proxy/scripts.h"
 #include "proxy/service.h"
 #include "proxy/session.h"
 #include "sentinel/topology.h"
@@ -32,6 +33,7 @@ struct worker {
     struct reader requests, replies;
     struct topology *topology, *next_topology;
     struct worker_service *services;
+    uint64_t moment; /* another one before, in and behind each flush phase */
     struct list sessions;
     struct session **slots; /* sessions by the numbers that journals know them by; NULL: free */
     uint32_t slot_count, slots_used;
@@ -54,6 +56,8 @@ struct worker *worker_start(struct server *server, const struct config *config, 
 void worker_take_client(struct worker *w, size_t service, int fd);
 /* From the main thread; takes over one reference. */
 void worker_take_topology(struct worker *w, struct topology *topology);
+/* From the main thread, which keeps what mail tells. */
+void worker_hear_scripts(struct worker *w, const struct script_news *news);
 /* From the main thread: all buffers hold too much; it closes those of its sessions that hold the
  * most until they do not. */
 void worker_relieve(struct worker *w);

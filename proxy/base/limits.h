@@ -54,6 +54,14 @@
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
 #define LEFT_BLOCKED_MS     100u   /* a blocking command just sent of a client that has gone */
 
+/* A new primary gets the scripts before requests that waited; they wait for that no longer than so.
+ * They are loaded as the first user of so many who may. */
+#define SCRIPTS_LOAD_MAX_MS    1000u
+#define SCRIPTS_LOAD_USERS_MAX 5u
+#define SCRIPTS_ANSWER_MAX     (8u << 20) /* 4 bytes for each script */
+/* Different scripts that one session can have loaded at once because the server has lost them. */
+#define HEALED_SCRIPTS_MAX 16u
+
 /* Links that the sessions of one profile may share in one worker, and idle ones kept for sessions
  * that need one alone: a transaction then costs no handshake. */
 #define LINKS_PER_PROFILE_MAX 8u

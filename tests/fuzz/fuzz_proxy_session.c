@@ -43,6 +43,12 @@ void server_report(struct server *s, size_t service, uint64_t generation,
     CHECK(service == 0 && generation <= published.generation && report != NULL);
 }
 
+void server_scripts(struct server *s, struct script_news *news)
+{
+    (void)s;
+    script_news_free(&news);
+}
+
 void server_held(struct server *s, int64_t grown)
 {
     (void)s;

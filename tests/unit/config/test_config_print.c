@@ -74,7 +74,11 @@ static const char printed[] = "[proxy]\n"
                               "# default\n"
                               "client-output-limit = 512m\n"
                               "# from VEDETTE_RETAIN_MAX\n"
-                              "retain-max = 65537\n";
+                              "retain-max = 65537\n"
+                              "# default\n"
+                              "script-cache = yes\n"
+                              "# default\n"
+                              "script-cache-memory = 4m\n";
 
 static void test_print(void **state)
 {

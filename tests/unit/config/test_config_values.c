@@ -94,6 +94,8 @@ static const struct range_case ranges[] = {
      {"64k", "65536", "512m", "512M"},
      {"63k", "65535", "513m", "1g", "1mb", "1t"},
      "64k..512m"},
+    {"service.mymaster.script-cache", {"yes", "no"}, {"4m", "0"}, "yes or no"},
+    {"service.mymaster.script-cache-memory", {"4k", "256m"}, {"4095", "257m", "0"}, "4k..256m"},
 };
 
 static void check_good(const struct range_case *r, const char *value)

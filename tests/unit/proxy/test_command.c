@@ -321,13 +321,14 @@ struct row {
 };
 
 static const struct row rows[] = {
-#define C(name, cls)         {name, COMMAND_##cls},
-#define LEASES(name, cls)    C(name, cls)
-#define PINS(name, cls)      C(name, cls)
-#define BLOCKS(name, cls)    C(name, cls)
-#define FORGES(name, cls)    C(name, cls)
-#define STREAM(name, cls)    C(name, cls)
-#define CONTAINER(name, cls) C(name, cls)
+#define C(name, cls)                     {name, COMMAND_##cls},
+#define LEASES(name, cls)                C(name, cls)
+#define PINS(name, cls)                  C(name, cls)
+#define BLOCKS(name, cls)                C(name, cls)
+#define FORGES(name, cls)                C(name, cls)
+#define STREAM(name, cls)                C(name, cls)
+#define CONTAINER(name, cls)             C(name, cls)
+#define SCRIPTS(name, cls, script, runs) C(name, cls)
 #include "proxy/command_table.def"
 };
 
