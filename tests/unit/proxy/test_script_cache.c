@@ -74,7 +74,7 @@ static void test_loaded_after_it_was_seen(void **state)
 static void test_the_oldest_go_first(void **state)
 {
     (void)state;
-    struct script_cache c = {.limit = 4 * (SCRIPT_OVERHEAD + 8)};
+    struct script_cache c = {.limit = 4ull * (SCRIPT_OVERHEAD + 8)};
     add(&c, "return 0", true);
     for (int i = 1; i <= 6; i++) {
         char body[] = "return 0";
