@@ -64,7 +64,7 @@ struct command {
 /* It asks one thing of any link of the profile, gets one answer, and leaves nothing behind. */
 static inline bool command_is_plain(const struct command *c)
 {
-    return c->link == COMMAND_SHARED && c->cls <= COMMAND_SCRIPT;
+    return c->link == COMMAND_SHARED && c->cls <= COMMAND_SCRIPT && c->script == SCRIPT_NONE;
 }
 
 /* What is returned for a command that the table does not have: "unknown", COMMAND_WRITE,

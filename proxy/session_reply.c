@@ -211,7 +211,7 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
 
 bool session_takes_runs(const struct session *s)
 {
-    return s->tentative == NULL && !s->scout && s->large_left == 0;
+    return s->tentative == NULL && !s->scout && s->large_left == 0 && s->healed == 0;
 }
 
 void session_replies(struct session *s, uint32_t count, struct block *block, struct slice replies)
