@@ -1,8 +1,11 @@
-"""Options and marks for all Python tests: `--full` runs the long cases too."""
+"""Options, marks and what all Python tests share: `--full` runs the long cases too."""
 
 import os
+import subprocess
 
 import pytest
+
+from support.proxy import ROOT
 
 
 def pytest_addoption(parser):
@@ -20,3 +23,13 @@ def pytest_collection_modifyitems(config, items):
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]
+
+
+@pytest.fixture(scope="session")
+def release(tmp_path_factory):
+    """The proxy as it is installed, without sanitizers."""
+    build = tmp_path_factory.mktemp("release")
+    for words in (["-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+                   "-DVEDETTE_HARDEN=ON", "-DBUILD_TESTING=OFF"], ["--build", build]):
+        subprocess.run(["cmake", *words], check=True, capture_output=True)
+    return build / "vedette"

@@ -52,7 +52,7 @@ struct hunt {
     bool shaken;
 
     int epoll;
-    uint64_t random, lives, heard, bytes, cuts, doubts, now_ms;
+    uint64_t random, lives, heard, bytes, cuts, doubts, forsaken, now_ms;
     uint64_t ended[ENDINGS];
     struct session *all;
     char *input;
@@ -197,13 +197,14 @@ static void begin_life(struct hunt *h, struct session *s)
     next_batch(h, s);
 }
 
-/* The server has closed. It may at the end of a half-closed session, and where it had to cut a
- * reply that was begun. */
+/* The server has closed. It may at the end of a half-closed session, which is told of if something
+ * was owed, and where it had to cut a reply that was begun. */
 static void hear_end(struct hunt *h, struct session *s)
 {
     bool half = s->ending == HALF_CLOSES && s->batches == 0;
-    if (half && s->in.size == 0 && talk_is_over(&s->talk)) {
+    if (half && s->in.size == 0) {
         h->ended[HALF_CLOSES]++;
+        h->forsaken += !talk_is_over(&s->talk);
     } else if (h->shaken && s->in.size > 0) {
         if (!talk_hear_part(&s->talk, s->in.data, s->in.size)) {
             fail_session(h, s, "not its own, and cut");
@@ -338,9 +339,10 @@ static void run(struct hunt *h)
 static void tell(const struct hunt *h, double seconds)
 {
     printf("{\"replies\": %llu, \"bytes\": %llu, \"lives\": %llu, \"in_doubt\": %llu, "
-           "\"cut\": %llu, \"seconds\": %.1f",
+           "\"cut\": %llu, \"forsaken\": %llu, \"seconds\": %.1f",
            (unsigned long long)h->heard, (unsigned long long)h->bytes, (unsigned long long)h->lives,
-           (unsigned long long)h->doubts, (unsigned long long)h->cuts, seconds);
+           (unsigned long long)h->doubts, (unsigned long long)h->cuts,
+           (unsigned long long)h->forsaken, seconds);
     for (int i = CLOSES; i < ENDINGS; i++) {
         printf(", \"%s\": %llu", ending_names[i], (unsigned long long)h->ended[i]);
     }

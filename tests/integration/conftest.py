@@ -1,12 +1,11 @@
 """One Redis behind the proxy, watched by one Sentinel, and a second Redis to compare with."""
 
 import contextlib
-import subprocess
 
 import pytest
 
 from support.cluster import Cluster, Node
-from support.proxy import ROOT, Proxy
+from support.proxy import Proxy
 
 
 class Service:
@@ -47,13 +46,3 @@ def reference(tmp_path_factory):
 @pytest.fixture(name="start_service", scope="session")
 def start_service_fixture():
     return start_service
-
-
-@pytest.fixture(scope="session")
-def release(tmp_path_factory):
-    """The proxy as it is installed, without sanitizers."""
-    build = tmp_path_factory.mktemp("release")
-    for words in (["-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
-                   "-DVEDETTE_HARDEN=ON", "-DBUILD_TESTING=OFF"], ["--build", build]):
-        subprocess.run(["cmake", *words], check=True, capture_output=True)
-    return build / "vedette"

@@ -77,6 +77,8 @@ def hunt(program, replies, links, shaken, patience=20):
         assert "error" not in found, found
         assert process.returncode == 0 and found["replies"] >= replies
         assert min(found[way] for way in WAYS) > 5, "too few leave in some way"
+        # Without a primary what was asked by those that left is dropped, and only then.
+        assert not found["forsaken"] or proxy.entries("suspect-begin")
         assert not cutter or min(cutter.killed, found["in_doubt"]) > 10, "it was not shaken"
 
 
