@@ -127,6 +127,8 @@ static void check_session(const struct worker *w, const struct session *s)
     CHECK(s->link == NULL || s->link->kind == LINK_EXCLUSIVE || s->outstanding > 0);
     CHECK(s->asked == NULL || s->outstanding > 0 || s->tentative != NULL ||
           s->state == SESSION_CLOSING);
+    CHECK(s->restoring <= s->outstanding);
+    CHECK((s->transaction != NULL) == (s->multi && !s->multi_lost));
     CHECK(s->tentative == NULL || s->link != NULL || s->state == SESSION_CLOSING);
     CHECK(!s->streaming || s->link != NULL || s->state == SESSION_CLOSING);
     CHECK(s->scout == (s->service->scout == s));

@@ -144,7 +144,7 @@ static void check_own(const struct client *c, const struct request *r, struct sl
 {
     char body[64];
     int tag = snprintf(body, sizeof body, "#%u#", r->number);
-    if (!c->blurred && reply.p[0] != '-') {
+    if (reply.p[0] != '-') {
         tag = snprintf(body, sizeof body, "#%u#@%d/%d/%d", r->number, c->self.db, c->self.user,
                        c->self.resp);
     }
@@ -153,33 +153,14 @@ static void check_own(const struct client *c, const struct request *r, struct sl
     CHECK(r->sent > 0 && !r->distrusted);
 }
 
-static void exec_answered(struct client *c, const struct request *r, struct slice reply)
+/* What was said in a transaction is not said again any more. */
+static void leave_multi(struct client *c)
 {
-    bool multi = c->self.multi;
     c->self.multi = false;
-    if (reply.p[0] == '-') {
-        if (starts(reply, "-EXECABORT Transaction discarded because the primary changed")) {
-            CHECK(r->open == 0 && multi);
-        } else {
-            CHECK(tag_in(reply) == (int)r->number);
-        }
-        return;
+    for (unsigned i = 0; i < c->block_count; i++) {
+        world.request[c->block[i]].queued = false;
     }
-    if (starts(reply, "*-1") || starts(reply, "_")) {
-        CHECK(r->open == 0 && multi); /* its WATCH was lost */
-        return;
-    }
-    char head[16];
-    (void)snprintf(head, sizeof head, "*%u\r\n", c->queued_all + 1);
-    CHECK(multi && starts(reply, head)); /* what it asked for, and the word of EXEC's own */
-    const char *at = reply.p;
-    for (unsigned i = 0; i < c->queued_count; i++) {
-        char tag[16];
-        (void)snprintf(tag, sizeof tag, "#%u#", c->queued[i]);
-        at = memmem(at, (size_t)(reply.p + reply.n - at), tag, strlen(tag));
-        CHECK(at != NULL);
-    }
-    check_own(c, r, reply);
+    c->block_count = 0;
 }
 
 /* In the order of commands that say +OK when they succeed. */
@@ -190,7 +171,7 @@ static void state_answered(struct client *c, const struct request *r, struct sli
         return;
     }
     if (s->multi && starts(reply, "+QUEUED")) {
-        c->blurred = c->blurred || r->kind != KIND_GETNAME;
+        c->queued[c->queued_count++] = r->number;
         return;
     }
     switch ((int)r->kind) {
@@ -204,18 +185,64 @@ static void state_answered(struct client *c, const struct request *r, struct sli
         CHECK(reply.p[0] == (s->resp == 3 ? '%' : '*'));
         return;
     case KIND_GETNAME:
-        CHECK(c->blurred ||
-              (s->name == 0 ? starts(reply, "$-1") || starts(reply, "_")
-                            : starts(reply, "$2\r\nn") && reply.p[5] == '0' + s->name));
+        CHECK(s->name == 0 ? starts(reply, "$-1") || starts(reply, "_")
+                           : starts(reply, "$2\r\nn") && reply.p[5] == '0' + s->name);
         return;
     case KIND_RESET:
         CHECK(starts(reply, "+RESET"));
+        leave_multi(c);
         c->self = (struct identity){.resp = 2, .user = first_user()};
-        c->blurred = false;
         return;
     default: break;
     }
     CHECK(starts(reply, "+OK"));
+}
+
+/* An element of what EXEC answered: to a command that changes what the client is, or with a tag. */
+static void element_answered(struct client *c, const struct request *r, struct slice reply)
+{
+    if (r->kind >= KIND_SELECT) {
+        state_answered(c, r, reply);
+    } else {
+        CHECK(tag_in(reply) == (int)r->number);
+    }
+}
+
+static void executed(struct client *c, const struct request *r, struct slice reply)
+{
+    char head[16];
+    int n = snprintf(head, sizeof head, "*%u\r\n", c->queued_count + 1);
+    CHECK(starts(reply, head)); /* what it asked for, and the word of EXEC's own */
+    struct slice rest = slice_of(reply.p + n, reply.n - (size_t)n);
+    for (unsigned i = 0; i < c->queued_count; i++) {
+        struct reply_scan scan = {0};
+        size_t used;
+        reply_scan_reset(&scan, 1u << 20);
+        CHECK(reply_scan_feed(&scan, rest, &used) == SCAN_DONE);
+        element_answered(c, &world.request[c->queued[i]], slice_of(rest.p, used));
+        rest = slice_of(rest.p + used, rest.n - used);
+    }
+    check_own(c, r, rest);
+}
+
+static void exec_answered(struct client *c, const struct request *r, struct slice reply)
+{
+    bool multi = c->self.multi;
+    leave_multi(c);
+    if (reply.p[0] == '-') {
+        if (starts(reply, "-EXECABORT Transaction discarded because the primary changed")) {
+            CHECK(r->open == 0 && multi);
+        } else {
+            CHECK(tag_in(reply) == (int)r->number);
+        }
+        return;
+    }
+    CHECK(multi);
+    if (starts(reply, "*-1") || starts(reply, "_")) {
+        CHECK(r->open == 0); /* its WATCH was lost */
+        return;
+    }
+    executed(c, r, reply);
 }
 
 static void plain_answered(struct client *c, const struct request *r, struct slice reply)
@@ -259,7 +286,10 @@ static bool doubt_behind(const struct client *c)
 static void answered(struct client *c, struct request *r, struct slice reply)
 {
     bool state = r->kind >= KIND_SELECT;
-    c->queued_all += starts(reply, "+QUEUED\r\n") ? 1 : 0;
+    if (c->self.multi) {
+        c->block[c->block_count++] = r->number;
+        r->queued = true;
+    }
     if (r->kind == KIND_SET && starts(reply, "-ERR Protocol error: unauthenticated bulk length")) {
         c->wild = true; /* it is closed, as Redis closes whoever says so much before AUTH */
         return;
@@ -267,7 +297,9 @@ static void answered(struct client *c, struct request *r, struct slice reply)
     if (starts(reply, "-INDOUBT ")) {
         CHECK(state || r->sent > 0 || world.stopping);
         CHECK(r->kind != KIND_GET || doubt_behind(c) || world.stopping);
-        c->self.multi = c->self.multi && r->kind != KIND_EXEC;
+        if (r->kind == KIND_EXEC) {
+            leave_multi(c);
+        }
         return;
     }
     if (says_not_executed(reply)) {
@@ -280,14 +312,14 @@ static void answered(struct client *c, struct request *r, struct slice reply)
         if (reply.p[0] == '+') {
             CHECK(starts(reply, "+OK\r\n"));
             c->self.multi = true;
-            c->queued_count = c->queued_all = 0;
+            c->queued_count = 0;
         } else {
             CHECK(reply.p[0] == '-');
         }
         return;
     case KIND_DISCARD:
         CHECK(starts(reply, "+OK\r\n") || reply.p[0] == '-');
-        c->self.multi = false;
+        leave_multi(c);
         return;
     case KIND_EXEC: exec_answered(c, r, reply); return;
     default: break;

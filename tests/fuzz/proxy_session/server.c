@@ -52,6 +52,7 @@ struct mark {
     uint64_t begin, end;
     int tag;
     bool refusal;
+    unsigned tags, tag_count; /* of what an EXEC has not executed, in its connection's `spared` */
 };
 
 struct conn {
@@ -66,9 +67,12 @@ struct conn {
     unsigned mark_count, mark_done;
     uint64_t out, read, quiet_since;
     /* what it is, once all is executed that has come; and as far as it is executed */
-    bool multi_in, multi, dirty;
-    int queue_in[REQUESTS_MAX], queue[REQUESTS_MAX];
+    bool multi_in, multi, dirty, watching;
+    int queue_in[REQUESTS_MAX];
+    struct order queue[REQUESTS_MAX];
     unsigned queued_in, queued;
+    int spared[REQUESTS_MAX]; /* of transactions that were aborted; the newest overwrite others */
+    unsigned spared_from, spared_count;
     struct identity self;
     bool default_closed; /* whoever has not said AUTH has nothing to say */
     bool authenticated;
@@ -195,7 +199,8 @@ static void count_order(struct conn *c, const struct order *o)
 {
     struct request *r = o->tag >= 0 ? &world.request[o->tag] : NULL;
     if (r != NULL && !world.evil) {
-        CHECK(!r->answered); /* what was answered is not sent again */
+        /* What was answered is not sent again, but as a part of the transaction it is in. */
+        CHECK(!r->answered || (r->queued && c->multi_in));
         r->sent++;
     }
     may_execute(o->tag);
@@ -220,6 +225,7 @@ static void check_shared(const struct conn *c, const struct order *o)
         return;
     }
     CHECK(l->kind == LINK_SHARED || o->verb == VERB_PING);
+    CHECK(!c->multi && !c->watching);
     CHECK(o->verb != VERB_BLPOP && o->verb != VERB_MULTI && o->verb != VERB_WATCH &&
           o->verb != VERB_UNKNOWN);
     CHECK(o->tag < 0 || world.request[o->tag].kind != KIND_PINNED);
@@ -361,6 +367,9 @@ void conn_was_read(struct conn *c, size_t n)
         if (m->refusal) {
             not_executed(m->tag);
         }
+        for (unsigned k = 0; k < m->tag_count; k++) {
+            not_executed(c->spared[(m->tags + k) % REQUESTS_MAX]);
+        }
     }
 }
 
@@ -372,8 +381,11 @@ static void say(struct conn *c, int tag, bool refusal, struct buf *words)
         c->mark_done = c->mark_count = 0;
     }
     if (c->mark_count < ARRAY_LEN(c->marks)) {
-        c->marks[c->mark_count++] = (struct mark){c->out, c->out + buf_len(words), tag, refusal};
+        c->marks[c->mark_count++] =
+            (struct mark){c->out,  c->out + buf_len(words), tag,
+                          refusal, c->spared_from,          c->spared_count - c->spared_from};
     }
+    c->spared_from = c->spared_count;
     c->out += buf_len(words);
     TRACE("  node %u conn %p says %.*s\n", c->at, (void *)c,
           (int)(buf_len(words) < 60 ? buf_len(words) : 60), buf_head(words));
@@ -500,26 +512,6 @@ static void do_role(const struct conn *c, struct buf *out)
     }
 }
 
-static void do_exec(struct conn *c, const struct order *o, struct buf *out)
-{
-    const struct node *node = &world.node[c->at];
-    if (!c->multi) {
-        put_error(c, o->tag, "ERR EXEC without MULTI", out);
-    } else if (c->dirty) {
-        put_error(c, o->tag, "EXECABORT Transaction discarded because of previous errors.", out);
-    } else if (node->replica || node->loading) {
-        put_error(c, o->tag, "EXECABORT Transaction discarded because of: READONLY no", out);
-    } else {
-        buf_printf(out, "*%u\r\n", c->queued + 1);
-        for (unsigned i = 0; i < c->queued; i++) {
-            put_bulk(c, c->queue[i], 0, out);
-        }
-        put_bulk(c, o->tag, 0, out);
-    }
-    c->multi = c->dirty = false;
-    c->queued = 0;
-}
-
 /* NULL: the node does it. Else the words with which it refuses before it does anything. */
 static const char *refusal(const struct conn *c, const struct order *o, enum mood mood)
 {
@@ -542,7 +534,7 @@ static const char *refusal(const struct conn *c, const struct order *o, enum moo
     return NULL;
 }
 
-static void do_plain(struct conn *c, struct order *o, enum mood mood, struct buf *out)
+static void do_plain(struct conn *c, const struct order *o, enum mood mood, struct buf *out)
 {
     switch (o->verb) {
     case VERB_AUTH: do_auth(c, o, out); return;
@@ -552,7 +544,10 @@ static void do_plain(struct conn *c, struct order *o, enum mood mood, struct buf
     case VERB_ROLE: do_role(c, out); return;
     case VERB_PING: buf_append_str(out, "+PONG\r\n"); return;
     case VERB_WATCH:
-    case VERB_UNWATCH: buf_append_str(out, "+OK\r\n"); return;
+    case VERB_UNWATCH:
+        c->watching = o->verb == VERB_WATCH;
+        buf_append_str(out, "+OK\r\n");
+        return;
     case VERB_UNKNOWN: put_error(c, o->tag, "ERR unknown command 'X.UNKNOWN'", out); return;
     case VERB_BLPOP:
         if (mood == MOOD_UNBLOCK) {
@@ -581,6 +576,47 @@ static void do_plain(struct conn *c, struct order *o, enum mood mood, struct buf
     put_bulk(c, o->tag, padding, out);
 }
 
+/* One command of a transaction. */
+static void do_queued(struct conn *c, const struct order *o, struct buf *out)
+{
+    if (o->verb >= VERB_AUTH && o->verb <= VERB_CLIENT) {
+        do_plain(c, o, MOOD_RIGHT, out);
+    } else {
+        put_bulk(c, o->tag, 0, out);
+    }
+    if (o->tag >= 0) {
+        world.request[o->tag].executed = true;
+    }
+}
+
+/* True if it has executed nothing. */
+static bool do_exec(struct conn *c, const struct order *o, struct buf *out)
+{
+    bool multi = c->multi, ran = false;
+    const struct node *node = &world.node[c->at];
+    if (!c->multi) {
+        put_error(c, o->tag, "ERR EXEC without MULTI", out);
+    } else if (c->dirty) {
+        put_error(c, o->tag, "EXECABORT Transaction discarded because of previous errors.", out);
+    } else if (node->replica || node->loading) {
+        put_error(c, o->tag, "EXECABORT Transaction discarded because of: READONLY no", out);
+    } else {
+        buf_printf(out, "*%u\r\n", c->queued + 1);
+        for (unsigned i = 0; i < c->queued; i++) {
+            do_queued(c, &c->queue[i], out);
+        }
+        put_bulk(c, o->tag, 0, out);
+        ran = true;
+    }
+    for (unsigned i = 0; i < c->queued && !ran; i++) {
+        c->spared[c->spared_count++ % REQUESTS_MAX] = c->queue[i].tag;
+    }
+    c->watching = c->watching && !multi;
+    c->multi = c->dirty = false;
+    c->queued = 0;
+    return multi && !ran;
+}
+
 static void do_multi(struct conn *c, const struct order *o, struct buf *out)
 {
     if (c->multi) {
@@ -596,6 +632,7 @@ static void do_discard(struct conn *c, const struct order *o, struct buf *out)
 {
     if (c->multi) {
         buf_append_str(out, "+OK\r\n");
+        c->watching = false;
     } else {
         put_error(c, o->tag, "ERR DISCARD without MULTI", out);
     }
@@ -617,7 +654,7 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
     if (closed && o->verb != VERB_AUTH && o->verb != VERB_HELLO) {
         put_error(c, o->tag, "NOAUTH Authentication required.", &out);
     } else if (o->verb == VERB_EXEC) {
-        do_exec(c, o, &out);
+        refused = do_exec(c, o, &out);
     } else if (words != NULL) {
         put_error(c, o->tag, words, &out);
         c->dirty = c->dirty || c->multi;
@@ -627,7 +664,7 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
     } else if (o->verb == VERB_DISCARD) {
         do_discard(c, o, &out);
     } else if (c->multi) {
-        c->queue[c->queued++] = o->tag;
+        c->queue[c->queued++] = *o;
         buf_append_str(&out, "+QUEUED\r\n");
     } else {
         if (o->tag >= 0) {

@@ -80,6 +80,7 @@ struct request {
     unsigned open;   /* ... and may have executed it, as far as the proxy can know */
     bool executed;   /* by a server, outside of a transaction */
     bool answered;   /* to the client */
+    bool queued;     /* ... in a transaction that goes on */
     bool distrusted; /* its reply began after its node may have ceased to be the primary */
     int value;       /* what SELECT, AUTH, HELLO, SETNAME ask for */
 };
@@ -95,9 +96,9 @@ struct client {
     struct session *session;     /* while there is a transport; not looked into */
     unsigned asked[REQUESTS_MAX], first,
         count; /* numbers of requests, those from first unanswered */
-    unsigned queued[REQUESTS_MAX], queued_count, queued_all; /* of them with tags, and all */
+    unsigned block[REQUESTS_MAX], block_count;   /* what was answered in the open transaction */
+    unsigned queued[REQUESTS_MAX], queued_count; /* ... with QUEUED */
     struct identity self;
-    bool blurred; /* its identity can't be told any more */
     bool wild;    /* it said what nobody answers for */
     bool gone;    /* it ended its side, or said QUIT */
     bool excused; /* the proxy may close it */
