@@ -106,7 +106,7 @@ void command_init(void)
         CHECK(rows[i].name_len <= COMMAND_NAME_MAX);
         enum command_class cls = rows[i].command.cls;
         rows[i].needs_args = command_changes_profile(&rows[i].command) || cls == COMMAND_WAIT ||
-                             cls == COMMAND_RESET;
+                             cls == COMMAND_RESET || cls == COMMAND_SUBSCRIBE;
         rows[i].command.number = (uint16_t)(i + 1);
         make_stricter(&rows[i]);
         uint32_t at =
@@ -237,7 +237,9 @@ bool command_repeatable(const struct command *command)
     case COMMAND_SETNAME:
     case COMMAND_GETNAME:
     case COMMAND_QUIT:
-    case COMMAND_RESET: return true;
+    case COMMAND_RESET:
+    case COMMAND_SUBSCRIBE:
+    case COMMAND_MONITOR: return true;
     case COMMAND_WRITE:
     case COMMAND_SCRIPT:
     case COMMAND_BLOCKING:

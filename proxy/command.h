@@ -27,8 +27,10 @@ enum command_class {
     COMMAND_WAIT,    /* WAIT, WAITAOF: about the writes of this connection */
     COMMAND_QUIT,
     COMMAND_RESET,
-    /* Afterwards replies can't be paired one to one with requests: the SUBSCRIBE family, MONITOR,
-     * SYNC, PSYNC, REPLCONF, CLIENT REPLY, SCRIPT DEBUG. */
+    COMMAND_SUBSCRIBE, /* the SUBSCRIBE family: an answer for each name */
+    COMMAND_MONITOR,   /* answered once, and what comes then answers nothing */
+    /* Afterwards replies can't be paired one to one with requests: SYNC, PSYNC, REPLCONF, CLIENT
+     * REPLY, SCRIPT DEBUG. */
     COMMAND_RAW,
     /* Leaves a state in the connection that can't be carried to another one: CLIENT TRACKING,
      * CACHING, NO-EVICT, NO-TOUCH, CAPA. */

@@ -118,11 +118,18 @@ void journal_forget_sent(struct journal *j)
     j->kept = j->sent;
 }
 
+void journal_forget_requests(struct journal *j)
+{
+    j->count = 0;
+    journal_forget_sent(j);
+}
+
 void journal_adopt(struct journal *j, struct block_pool *pool, const struct journal *from,
                    const struct record *r)
 {
     CHECK(journal_has(from, r) && (journal_unsent(j) == 0 || from->sent <= r->begin));
     journal_begin(j, r->command, r->asker);
+    journal_at(j, j->count - 1)->names = r->names;
     size_t at = (size_t)(r->begin - from->kept), end = at + journal_bytes(from, r);
     while (at < end) {
         struct iovec piece;

@@ -40,6 +40,7 @@ struct record {
     uint64_t begin, end; /* stream offsets; end == UINT64_MAX while the frame is still arriving */
     const struct command *command;
     struct asker asker;
+    uint32_t names; /* of channels, where each is answered */
 };
 
 struct journal {
@@ -88,6 +89,8 @@ void journal_keep_first(struct journal *j);
 /* Forgets the bytes already sent of a request that is too large to be kept; it must be the only
  * one. Such a request can't be sent again. */
 void journal_forget_sent(struct journal *j);
+/* The bytes not sent yet stay, and belong to no request any more. */
+void journal_forget_requests(struct journal *j);
 /* Appends r, a whole record of another journal, and what is known of it: its bytes, and how far
  * they were sent. Records must come in their order there, and none after one sent in part. */
 void journal_adopt(struct journal *j, struct block_pool *pool, const struct journal *from,

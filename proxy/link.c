@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
 #include "proxy/session.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 #define LINK_MAGIC   0x11170004u
@@ -123,7 +124,7 @@ void link_ask(struct link *l, const struct command *command, struct asker asker,
 bool link_is_clean(const struct link *l)
 {
     return l->state == LINK_READY && l->bare_from == GREET_STEPS && l->reading && !l->dirty &&
-           !l->raw && !l->ending && !l->frozen && !l->stalled && !l->streaming &&
+           !l->raw && !l->listens && !l->ending && !l->frozen && !l->stalled && !l->streaming &&
            l->scan.length == 0 && l->journal.count == 0 && buf_len(&l->in) == 0;
 }
 
@@ -169,7 +170,8 @@ static bool waits_for_answer(const struct link *l)
 /* ... and may be expected to be answered soon. */
 static bool answer_is_due(const struct link *l)
 {
-    return waits_for_answer(l) && !journal_at(&l->journal, 0)->command->may_block;
+    return waits_for_answer(l) && !journal_at(&l->journal, 0)->command->may_block &&
+           !(l->listens && listening_now(l->session));
 }
 
 uint64_t link_silent_ms(const struct link *l)
@@ -450,6 +452,9 @@ void link_close(struct link **where, enum link_end end)
     }
     log_debug("link-closed", "service=%s reason=%s", l->service->config->name, link_end_word(end));
     l->state = LINK_CLOSED;
+    if (l->listens) {
+        listening_link_gone(l->session);
+    }
     l->session = NULL;
     linkset_forget(l);
     transport_close(&l->transport);

@@ -5,6 +5,7 @@
 #include "proxy/link.h"
 #include "proxy/linkset.h"
 #include "proxy/session.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 /* Who asked what the next reply answers; NULL: nobody who is still there. */
@@ -119,6 +120,9 @@ static size_t take_replies(struct link *l, struct block *block, struct slice byt
         size_t used;
         struct slice rest = slice_of(bytes.p + done + seen, bytes.n - done - seen);
         enum scan_result result = reply_scan_feed(&l->scan, rest, &used);
+        if (l->listens && !l->streaming) {
+            l->scan.type = listening_type(l->session, slice_of(bytes.p + done, seen + used));
+        }
         if (result == SCAN_ERROR || (l->scan.type != 0 && unexpected(l))) {
             link_lost(l, LINK_END_PROTOCOL);
             return bytes.n;

@@ -4,6 +4,7 @@
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
 #include "proxy/session_restore.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 void say_not_executed(const struct session *s, struct buf *to)
@@ -52,6 +53,7 @@ static void reset(struct session *s)
     session_set_plain_profile(s);
     buf_release(&s->name);
     transaction_over(s);
+    listening_forget(s);
     s->pinned = false;
     s->uncarried = NULL;
     session_give_str(s, "+RESET\r\n");

@@ -44,7 +44,10 @@ static bool needs_quiet(const struct route_input *in, bool local)
     if (cls == COMMAND_WAIT && in->shares && !in->multi) {
         return true;
     }
-    return local || command_changes_profile(in->command) || cls == COMMAND_RAW || in->scout;
+    if (cls == COMMAND_MONITOR || (cls == COMMAND_SUBSCRIBE && in->mixed)) {
+        return true;
+    }
+    return local || command_changes_profile(in->command) || in->raw || in->scout;
 }
 
 enum route route_decide(const struct route_input *in)
@@ -54,7 +57,8 @@ enum route route_decide(const struct route_input *in)
     bool usable = in->link_open &&
                   (in->bare == (in->refused != GREET_STEPS) || in->command->cls == COMMAND_KILL);
     bool elsewhere = in->elsewhere || (in->link_open && !usable);
-    if (in->asking || in->judging || in->full || in->outstanding >= SESSION_OUTSTANDING_MAX ||
+    if (in->asking || in->listening || in->judging || in->full ||
+        in->outstanding >= SESSION_OUTSTANDING_MAX ||
         (in->outstanding > 0 && (elsewhere || needs_quiet(in, local)))) {
         return ROUTE_DRAIN;
     }

@@ -29,6 +29,9 @@ struct route_input {
     bool link_ready;            /* ... and takes requests */
     bool asking;                /* a command that changes the profile is unanswered */
     bool judging;               /* a refusal is being judged */
+    bool listening;             /* a MONITOR is unanswered */
+    bool raw;                   /* behind it nothing can be told apart on its link */
+    bool mixed;                 /* what is outstanding are not all subscriptions */
     bool scout;                 /* one request at a time */
     bool multi;                 /* in a transaction */
     bool multi_lost;            /* in one whose link is gone */

@@ -9,6 +9,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/session_input.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/transaction.h"
 #include "proxy/worker.h"
 
@@ -190,6 +191,7 @@ void session_free(struct session *s)
     linkset_drop(&s->set);
     buf_release(&s->name);
     session_forget_asked(s);
+    listening_forget(s);
     s->magic = 0;
     free(s);
 }

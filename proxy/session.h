@@ -14,6 +14,7 @@
 #include "proxy/resp/scan.h"
 #include "proxy/tentative.h"
 
+struct subscriptions;
 struct transaction;
 struct worker_service;
 
@@ -104,6 +105,7 @@ struct session {
     bool watch_lost;     /* on a link that is gone */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
     const char *uncarried;           /* state that would be lost with the link; NULL: none */
+    struct subscriptions *subs;      /* what it listens to; NULL: nothing */
 
     /* waiting */
     uint32_t healed; /* requests sent once more because the server had lost their script */

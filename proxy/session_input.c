@@ -8,6 +8,7 @@
 #include "proxy/learnt.h"
 #include "proxy/route.h"
 #include "proxy/session_restore.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 void park_frame(struct list *items, const struct command *command, struct buf *frame)
@@ -336,10 +337,13 @@ static bool ends_now(const struct session *s)
 /* What it needed a link of its own for is over. */
 static void end_lease(struct session *s)
 {
+    if (s->subs != NULL && s->outstanding == 0) {
+        listening_settle(s);
+    }
     bool over = s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
                 s->link->state == LINK_READY && s->outstanding == 0 && !s->multi && !s->watch &&
                 !s->pinned && s->uncarried == NULL && s->tentative == NULL && !s->streaming &&
-                s->large_left == 0;
+                s->large_left == 0 && s->subs == NULL;
     if (over && service_shares(s->service)) {
         linkset_give_back(s);
     }

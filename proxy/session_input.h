@@ -17,6 +17,10 @@ struct request {
 /* Sends r, or answers it here. False: it has to stay where it is for now, and the session is pumped
  * when it may go on. */
 bool request_take(struct session *s, const struct request *r);
+/* The oldest request of the session's own link is done with. */
+void session_request_done(struct session *s);
+/* From here on nobody looks at what passes on the session's own link, which can't be carried. */
+void session_become_raw(struct session *s, const char *why);
 /* Nothing of the session waits any more. */
 void session_stop_waiting(struct session *s);
 /* Takes what was just read, the raw buffer being empty; keeps what can't be taken yet. */

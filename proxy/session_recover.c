@@ -14,6 +14,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/session_restore.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 static const char in_doubt[] = "-INDOUBT The primary was lost after the command was sent; it may "
@@ -58,7 +59,8 @@ static enum verdict judge_plain(const struct journal *j, const struct record *r,
     if (!was_sent(j, r)) {
         return again(j, r);
     }
-    if (command_repeatable(r->command) && !doubt_behind && journal_has(j, r)) {
+    bool sees_later = r->command->cls != COMMAND_SUBSCRIBE && doubt_behind;
+    if (command_repeatable(r->command) && !sees_later && journal_has(j, r)) {
         return AGAIN;
     }
     return r->command->cls == COMMAND_BLOCKING ? NIL : DOUBT;
@@ -144,6 +146,12 @@ static void put_again(struct session *s, struct list *items, const struct journa
     size_t n = journal_bytes(j, r);
     journal_copy(j, r, buf_reserve(&frame, n));
     buf_commit(&frame, n);
+    if (r->command->cls == COMMAND_SUBSCRIBE && listening_given(s, r) > 0) {
+        struct buf rest = {0};
+        args_without(buf_slice(&frame), listening_given(s, r), &rest);
+        buf_release(&frame);
+        frame = rest;
+    }
     if (journal_state(j, r) != RECORD_UNSENT) {
         s->service->report.resent++;
     }
@@ -333,6 +341,9 @@ void session_give_up_link(struct session *s, enum link_end end)
     }
     if (transaction_blurs_profile(s)) {
         s->uncarried = "a profile chosen in a transaction in doubt";
+    }
+    if (s->uncarried == NULL && listening_now(s)) {
+        s->uncarried = "subscriptions";
     }
     if (s->uncarried != NULL) {
         end_session(s, SESSION_END_UNCARRIED, s->uncarried);

@@ -6,6 +6,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/session_restore.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/transaction.h"
 #include "proxy/worker.h"
 
@@ -91,6 +92,7 @@ static void note_answer(struct session *s, const struct command *command, struct
     case COMMAND_HELLO:
     case COMMAND_SELECT:
     case COMMAND_SETNAME: session_profile_answered(s, command, type); break;
+    case COMMAND_MONITOR: listening_monitor_answered(s, type); break;
     case COMMAND_TRACKING:
         if (type == '+') {
             s->uncarried = command->name;
@@ -128,8 +130,7 @@ void session_requests_done(struct session *s)
     }
 }
 
-/* The oldest request of the session's link, which is its own, is done with. */
-static void done(struct session *s)
+void session_request_done(struct session *s)
 {
     struct link *l = s->link;
     journal_answered(&l->journal);
@@ -185,6 +186,8 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
             journal_answered(j);
         }
         session_finish(s, SESSION_END_PROTOCOL);
+    } else if (r.command->cls == COMMAND_SUBSCRIBE && type != '-') {
+        listening_confirmed(s, &r, block, reply);
     } else if (tentative_keeps(s, &r, reply)) {
         tentative_keep(s, &r, reply);
         journal_answered(j);
@@ -201,7 +204,7 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
                 transaction_queued(s, j, &r, reply);
             }
         }
-        done(s);
+        session_request_done(s);
         if (r.asker.own > ASK_SELF) {
             s->restoring--;
             session_restored(s, r.asker.own, reply);
@@ -235,11 +238,18 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
                         uint64_t whole)
 {
     session_give(s, block, part);
-    if (whole == 0 || type == '>' || s->link == NULL) {
+    if (type == '>' || s->link == NULL) {
         return;
     }
     const struct record *r = journal_at(&s->link->journal, 0);
     const struct command *command = r->command;
+    if (command->cls == COMMAND_SUBSCRIBE && type != '-') {
+        session_become_raw(s, "the name of a channel too large to be kept");
+        return;
+    }
+    if (whole == 0) {
+        return;
+    }
     if (command->script != SCRIPT_NONE) {
         session_script_accepted(s, r);
     }
@@ -251,7 +261,18 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
     if (whole > SHARED_REPLY_MAX) {
         s->large_left = SMALL_REPLIES_MIN;
     }
-    done(s);
+    session_request_done(s);
+}
+
+void session_become_raw(struct session *s, const char *why)
+{
+    struct link *l = s->link;
+    CHECK(l->kind == LINK_EXCLUSIVE);
+    journal_forget_requests(&l->journal);
+    s->outstanding = 0;
+    l->raw = true;
+    l->streaming = false;
+    s->uncarried = why;
 }
 
 void session_raw_bytes(struct session *s, struct block *block, struct slice bytes)

@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/route.h"
 #include "proxy/session_restore.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 /* The link that a request needs. */
@@ -63,7 +64,7 @@ static struct aim aim_at(const struct session *s, const struct request *r)
     }
     a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || r->odd ||
                   r->frame.n > REQUEST_BUFFER_MAX || s->pinned || s->uncarried != NULL ||
-                  s->multi || s->watch || s->large_left > 0;
+                  s->multi || s->watch || s->subs != NULL || s->large_left > 0;
     if (!a.exclusive && command_changes_profile(r->command)) {
         a.set = set_asked_for(s, r);
         a.exclusive = a.set == NULL;
@@ -83,9 +84,25 @@ static bool full(const struct link *l)
     return l != NULL && !link_has_room(l);
 }
 
+/* Nobody can look at what passes from this request on. */
+static bool is_raw(const struct session *s, const struct command *command)
+{
+    return command->cls == COMMAND_RAW ||
+           ((s->multi || s->subs != NULL) && listening_ends_framing(s, command));
+}
+
+/* The last request is one of the SUBSCRIBE family, which are only sent alone or behind another:
+ * then all that are outstanding are. */
+static bool last_subscribes(const struct link *l)
+{
+    const struct journal *j = &l->journal;
+    return j->count > 0 && journal_at(j, j->count - 1)->command->cls == COMMAND_SUBSCRIBE;
+}
+
 static enum route decide(const struct session *s, const struct request *r, const struct aim *a)
 {
     const struct link *l = a->link;
+    bool raw = is_raw(s, r->command);
     struct route_input in = {
         .command = r->command,
         .outstanding = s->outstanding,
@@ -96,8 +113,12 @@ static enum route decide(const struct session *s, const struct request *r, const
         .serving = service_serving(s->service),
         .link_open = l != NULL,
         .link_ready = l != NULL && link_sendable(l) && !full(l) && s->restoring == 0 &&
-                      (r->command->cls != COMMAND_RAW || l->journal.count == 0),
+                      (!raw || l->journal.count == 0),
         .asking = s->asked != NULL,
+        .listening = s->subs != NULL && s->subs->monitor == MONITOR_ASKED,
+        .raw = raw,
+        .mixed =
+            r->command->cls == COMMAND_SUBSCRIBE && s->outstanding > 0 && !last_subscribes(s->link),
         .judging = s->tentative != NULL,
         .scout = s->scout,
         .multi = s->multi,
@@ -252,14 +273,6 @@ static void wait_for_primary(struct session *s, const struct aim *a)
     }
 }
 
-/* From here on nobody looks at what passes. */
-static void become_raw(struct session *s, const struct command *command)
-{
-    CHECK(s->link->kind == LINK_EXCLUSIVE);
-    s->link->raw = true;
-    s->uncarried = command->name;
-}
-
 static void submit(struct session *s, const struct request *r, const struct aim *a)
 {
     struct link *l = a->link;
@@ -277,11 +290,14 @@ static void submit(struct session *s, const struct request *r, const struct aim 
         link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
                  slice_str("*1\r\n$4\r\nPING\r\n"));
     }
-    if (r->command->cls == COMMAND_RAW) {
-        become_raw(s, r->command);
+    if (is_raw(s, r->command)) {
+        session_become_raw(s, r->command->name);
     } else {
         journal_begin(&l->journal, r->command, s->asker);
         s->outstanding++;
+        if (r->command->cls == COMMAND_SUBSCRIBE || r->command->cls == COMMAND_MONITOR) {
+            listening_asked(s, r->args != NULL ? r->args->count : s->scan.argc);
+        }
     }
     journal_append(&l->journal, &s->service->worker->pool, r->block, r->frame);
     if (!l->raw && r->whole) {

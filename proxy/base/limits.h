@@ -14,6 +14,10 @@
  * all that follows can travel as views; a longer one would be copied too often as it grows. */
 #define REPLY_CARRIED_MAX (32u << 10)
 
+/* Names of a session's subscriptions with what it takes to hold them, some ten thousand; past it
+ * they are not carried to another link. */
+#define SUBSCRIPTIONS_MAX (1u << 20)
+
 /* Protocol bounds of Redis 7.0 (networking.c): inline and header lines, argument count, bulk. */
 #define INLINE_MAX         (64u << 10)
 #define REQUEST_ARGS_MAX   0x7fffffffu

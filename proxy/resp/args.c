@@ -97,35 +97,47 @@ static bool take_word(struct words *w)
     return true;
 }
 
-static void add(struct args *a, struct slice word)
+/* The words of an inline frame, unescaped to `storage`, which has room for all of it. */
+static struct words words_of(struct slice frame, char *storage)
 {
-    if (a->kept < ARGS_KEPT) {
-        a->v[a->kept++] = word;
+    struct words w = {.p = frame.p, .end = frame.p + frame.n - 1, .out = storage};
+    if (w.end > w.p && w.end[-1] == '\r') {
+        w.end--;
     }
-    a->count++;
+    return w;
+}
+
+/* ARGS_OK: another word; ARGS_EMPTY: there is none left. */
+static enum args_result next_word(struct words *w, struct slice *word)
+{
+    while (w->p < w->end && is_space(*w->p)) {
+        w->p++;
+    }
+    if (w->p == w->end) {
+        return ARGS_EMPTY;
+    }
+    const char *begin = w->out;
+    if (!take_word(w)) {
+        return ARGS_UNBALANCED;
+    }
+    *word = slice_of(begin, (size_t)(w->out - begin));
+    return ARGS_OK;
 }
 
 static enum args_result parse_inline(struct slice frame, struct args *a)
 {
-    struct words w = {.p = frame.p, .end = frame.p + frame.n - 1};
-    if (w.end > w.p && w.end[-1] == '\r') {
-        w.end--;
-    }
     a->storage_size = frame.n;
-    a->storage = w.out = xcalloc(1, a->storage_size);
-    for (;;) {
-        while (w.p < w.end && is_space(*w.p)) {
-            w.p++;
+    a->storage = xcalloc(1, a->storage_size);
+    struct words w = words_of(frame, a->storage);
+    struct slice word;
+    enum args_result result;
+    while ((result = next_word(&w, &word)) == ARGS_OK) {
+        if (a->kept < ARGS_KEPT) {
+            a->v[a->kept++] = word;
         }
-        if (w.p == w.end) {
-            return a->count > 0 ? ARGS_OK : ARGS_EMPTY;
-        }
-        const char *word = w.out;
-        if (!take_word(&w)) {
-            return ARGS_UNBALANCED;
-        }
-        add(a, slice_of(word, (size_t)(w.out - word)));
+        a->count++;
     }
+    return result == ARGS_EMPTY && a->count > 0 ? ARGS_OK : result;
 }
 
 /* The number of a header line at p, which the scanner found valid; *next is behind its LF. The
@@ -179,6 +191,43 @@ void args_free(struct args *a)
         free(a->storage);
     }
     *a = (struct args){0};
+}
+
+static void multibulk_without(struct slice frame, uint32_t skip, struct buf *out)
+{
+    const char *end = frame.p + frame.n, *name, *p;
+    int64_t count = header(frame.p, end, &name);
+    CHECK(count > (int64_t)skip);
+    int64_t n = header(name, end, &p);
+    const char *rest = p + n + 2;
+    buf_printf(out, "*%lld\r\n", (long long)count - skip);
+    buf_append(out, slice_of(name, (size_t)(rest - name)));
+    for (p = rest; skip > 0; skip--) {
+        n = header(p, end, &p);
+        p += n + 2;
+    }
+    buf_append(out, slice_of(p, (size_t)(end - p)));
+}
+
+void args_without(struct slice frame, uint32_t skip, struct buf *out)
+{
+    if (frame.p[0] == '*') {
+        multibulk_without(frame, skip, out);
+        return;
+    }
+    struct args a;
+    CHECK(args_parse(frame, &a) == ARGS_OK && a.count > skip);
+    buf_printf(out, "*%u\r\n", a.count - skip);
+    struct words w = words_of(frame, a.storage);
+    struct slice word;
+    for (uint32_t i = 0; next_word(&w, &word) == ARGS_OK; i++) {
+        if (i == 0 || i > skip) {
+            buf_printf(out, "$%zu\r\n", word.n);
+            buf_append(out, word);
+            buf_append_str(out, "\r\n");
+        }
+    }
+    args_free(&a);
 }
 
 bool args_inline_plain(struct slice frame)

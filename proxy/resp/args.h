@@ -5,6 +5,7 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include "proxy/base/buf.h"
 #include "proxy/base/slice.h"
 
 #define ARGS_KEPT 8 /* HELLO 3 AUTH user password SETNAME name is 7 */
@@ -29,6 +30,9 @@ enum args_result {
  * with \'. Call args_free afterwards, whatever the result. */
 enum args_result args_parse(struct slice frame, struct args *out) NODISCARD;
 void args_free(struct args *a);
+
+/* Writes the request anew without its arguments [1, 1 + skip), of which there are that many. */
+void args_without(struct slice frame, uint32_t skip, struct buf *out);
 
 /* True for an inline frame that every server splits alike: printable words, one space between
  * them, no quotes or backslashes, CR LF at the end. */

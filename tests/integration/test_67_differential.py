@@ -6,14 +6,16 @@ shortest part of it that makes the difference:
     VEDETTE_STREAM=1234 python3 -m pytest -q tests/integration/test_67_differential.py
 """
 
+import itertools
 import os
+import random
 import re
 import time
 
 import pytest
 
 from support.cluster import Node
-from support.differential import Twins, account, first_difference
+from support.differential import Twins, account, first_difference, shortest
 from support.resp import encode
 from support.streams import Maker, Stream
 
@@ -103,6 +105,36 @@ def test_67_regressions(twins, request):
         for _ in range(10 if pair.shared else often):  # what is framed, is so in one place for both
             answers = pair.play(stream)
             assert answers[0] == answers[1], name
+
+
+SUBSCRIBING = (b"SUBSCRIBE a\r\n", b"SUBSCRIBE a b b\r\n", b"PSUBSCRIBE a* b?\r\n",
+               b"SSUBSCRIBE a c\r\n", b"UNSUBSCRIBE\r\n", b"UNSUBSCRIBE b x a\r\n",
+               b"PUNSUBSCRIBE\r\n", b"PUNSUBSCRIBE a*\r\n", b"SUNSUBSCRIBE\r\n", b"SUBSCRIBE\r\n",
+               b"PUBLISH a x\r\n", b"GET k\r\n", b"PING\r\n", b"LRANGE l 0 -1\r\n", b"MULTI\r\n",
+               b"EXEC\r\n", b"HELLO 3\r\n", b"HELLO 2\r\n", b"RESET\r\n", b"QUIT\r\n")
+# What a list may hold to look like a message.
+LOOKALIKE = b"DEL l\r\nRPUSH l message a x\r\n"
+
+
+def subscribing(count, begin):
+    """Streams that together have all orders of so many of these requests, each as a whole."""
+    orders = list(itertools.product(SUBSCRIBING, repeat=count))
+    random.Random(FIRST).shuffle(orders)
+    ends = [b"".join(order) for order in orders if b"QUIT\r\n" in order]
+    rest = [b"".join(order) for order in orders if b"QUIT\r\n" not in order]
+    while rest or ends:
+        yield [begin, LOOKALIKE, *(part for order in rest[:16]
+                                   for part in (order, b"RESET\r\n" + begin)), *ends[:1]]
+        del rest[:16], ends[:1]
+
+
+def test_67_subscriptions(twins):
+    pair, secured = twins
+    begin = b"AUTH right\r\n" if secured else b""
+    for chunks in subscribing(3, begin):
+        stream = Stream(0, chunks, [], False)
+        if pair.differ(stream) and pair.differ(stream):
+            pytest.fail(account(pair, shortest(stream, pair.differ), pair.play(stream)))
 
 
 @pytest.fixture(name="unlike", scope="module")

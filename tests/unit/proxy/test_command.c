@@ -93,13 +93,13 @@ static void every_class(void **state)
         {"client setname n", "client|setname", COMMAND_SETNAME, false, false},
         {"quit", "quit", COMMAND_QUIT, false, false},
         {"reset", "reset", COMMAND_RESET, false, false},
-        {"subscribe c", "subscribe", COMMAND_RAW, false, false},
-        {"psubscribe c", "psubscribe", COMMAND_RAW, false, false},
-        {"ssubscribe c", "ssubscribe", COMMAND_RAW, false, false},
-        {"unsubscribe", "unsubscribe", COMMAND_RAW, false, false},
-        {"punsubscribe", "punsubscribe", COMMAND_RAW, false, false},
-        {"sunsubscribe", "sunsubscribe", COMMAND_RAW, false, false},
-        {"monitor", "monitor", COMMAND_RAW, false, false},
+        {"subscribe c", "subscribe", COMMAND_SUBSCRIBE, false, false},
+        {"psubscribe c", "psubscribe", COMMAND_SUBSCRIBE, false, false},
+        {"ssubscribe c", "ssubscribe", COMMAND_SUBSCRIBE, false, false},
+        {"unsubscribe", "unsubscribe", COMMAND_SUBSCRIBE, false, false},
+        {"punsubscribe", "punsubscribe", COMMAND_SUBSCRIBE, false, false},
+        {"sunsubscribe", "sunsubscribe", COMMAND_SUBSCRIBE, false, false},
+        {"monitor", "monitor", COMMAND_MONITOR, false, false},
         {"sync", "sync", COMMAND_RAW, false, false},
         {"psync ? -1", "psync", COMMAND_RAW, false, false},
         {"replconf ack 1", "replconf", COMMAND_RAW, false, false},
@@ -349,7 +349,8 @@ static void table_is_sorted_and_counted(void **state)
     assert_int_equal(count[COMMAND_KILL], 2);
     assert_int_equal(count[COMMAND_SCRIPT], 3);
     assert_int_equal(count[COMMAND_BLOCKING], 8);
-    assert_int_equal(count[COMMAND_RAW], 12);
+    assert_int_equal(count[COMMAND_RAW], 5);
+    assert_int_equal(count[COMMAND_SUBSCRIBE], 6);
     assert_int_equal(count[COMMAND_HTTP], 2);
     assert_int_equal(count[COMMAND_TRACKING], 5);
 }

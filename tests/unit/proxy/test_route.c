@@ -20,7 +20,9 @@ static const struct command setname = {.name = "client|setname", .cls = COMMAND_
 static const struct command getname = {.name = "client|getname", .cls = COMMAND_GETNAME};
 static const struct command wait_for = {.name = "wait", .cls = COMMAND_WAIT};
 static const struct command kill_it = {.name = "script|kill", .cls = COMMAND_KILL};
-static const struct command subscribe = {.name = "subscribe", .cls = COMMAND_RAW};
+static const struct command sync_it = {.name = "sync", .cls = COMMAND_RAW};
+static const struct command subscribe = {.name = "subscribe", .cls = COMMAND_SUBSCRIBE};
+static const struct command monitor = {.name = "monitor", .cls = COMMAND_MONITOR};
 
 /* An idle session with a ready link to a serving primary. */
 #define READY .serving = true, .link_open = true, .link_ready = true, .refused = GREET_STEPS
@@ -49,10 +51,25 @@ static const struct {
      ROUTE_DRAIN},
     {"SELECT waits for what is in flight", {.command = &sel, READY, .outstanding = 1}, ROUTE_DRAIN},
     {"SELECT alone", {.command = &sel, READY}, ROUTE_LINK},
-    {"SUBSCRIBE waits for what is in flight",
-     {.command = &subscribe, READY, .outstanding = 1},
+    {"SYNC waits for what is in flight",
+     {.command = &sync_it, READY, .raw = true, .outstanding = 1},
      ROUTE_DRAIN},
+    {"SYNC alone", {.command = &sync_it, READY, .raw = true}, ROUTE_LINK},
+    {"SUBSCRIBE waits for what is in flight",
+     {.command = &subscribe, READY, .outstanding = 1, .mixed = true},
+     ROUTE_DRAIN},
+    {"but not for others of its kind",
+     {.command = &subscribe, READY, .outstanding = 1},
+     ROUTE_LINK},
     {"SUBSCRIBE alone", {.command = &subscribe, READY}, ROUTE_LINK},
+    {"others follow it", {.command = &get, READY, .outstanding = 1}, ROUTE_LINK},
+    {"MONITOR waits for what is in flight",
+     {.command = &monitor, READY, .outstanding = 1},
+     ROUTE_DRAIN},
+    {"MONITOR alone", {.command = &monitor, READY}, ROUTE_LINK},
+    {"nothing behind an unanswered MONITOR",
+     {.command = &get, READY, .outstanding = 1, .listening = true},
+     ROUTE_DRAIN},
     {"nothing while a refusal is judged",
      {.command = &get, READY, .outstanding = 1, .judging = true},
      ROUTE_DRAIN},

@@ -150,12 +150,36 @@ static void plain_inline(void **state)
     }
 }
 
+static void without_some(void **state)
+{
+    static const struct {
+        const char *frame, *want;
+        uint32_t skip;
+    } rows[] = {
+        {"*3\r\n$1\r\nS\r\n$1\r\na\r\n$2\r\nbb\r\n", "*2\r\n$1\r\nS\r\n$2\r\nbb\r\n", 1},
+        {"*3\r\n$1\r\nS\r\n$1\r\na\r\n$2\r\nbb\r\n", "*1\r\n$1\r\nS\r\n", 2},
+        {"*2\r\n$1\r\nS\r\n$0\r\n\r\n", "*2\r\n$1\r\nS\r\n$0\r\n\r\n", 0},
+        {"*02\rx$1\r\nSxx$1\r\naxx", "*1\r\n$1\r\nSxx", 1},
+        {"S a bb\r\n", "*2\r\n$1\r\nS\r\n$2\r\nbb\r\n", 1},
+        {"S a \"b \\x41\" c d e f g h i\n", "*2\r\n$1\r\nS\r\n$1\r\ni\r\n", 8},
+        {" S\t'a b' \"b \\x41\"\n", "*2\r\n$1\r\nS\r\n$3\r\nb A\r\n", 1},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct buf out = {0};
+        args_without(slice_str(rows[i].frame), rows[i].skip, &out);
+        if (!slice_eq(buf_slice(&out), slice_str(rows[i].want))) {
+            fail_msg("%s: %.*s", rows[i].frame, (int)buf_len(&out), buf_head(&out));
+        }
+        buf_release(&out);
+    }
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(multibulk),
-        cmocka_unit_test(inline_lines),
-        cmocka_unit_test(binary_word),
+        cmocka_unit_test(without_some), cmocka_unit_test(multibulk),
+        cmocka_unit_test(inline_lines), cmocka_unit_test(binary_word),
         cmocka_unit_test(plain_inline),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,43 @@
+/* What a session listens to: its subscriptions, or all that the server executes (MONITOR). What the
+ * server sends of it answers no request; a request of the SUBSCRIBE family is answered once for
+ * each name. Private to the files of the session and the link. */
+#ifndef VEDETTE_PROXY_SESSION_SUBSCRIBE_H
+#define VEDETTE_PROXY_SESSION_SUBSCRIBE_H
+
+#include "proxy/base/name_set.h"
+#include "proxy/resp/pubsub.h"
+#include "proxy/session_input.h"
+
+enum monitoring { MONITOR_NO, MONITOR_ASKED, MONITOR_ON };
+
+struct subscriptions {
+    struct name_set held[PUBSUB_KINDS]; /* as the client was told; for the next link */
+    struct pubsub_counts on_link;       /* as the server counts them on this link */
+    uint32_t left; /* confirmations that the oldest request still waits for; 0: none has come */
+    enum monitoring monitor;
+};
+
+/* The request that the session's link took last is one of the SUBSCRIBE family, or MONITOR, with so
+ * many arguments, its name included. */
+void listening_asked(struct session *s, uint32_t args);
+/* What passes on the link from this request on can't be told apart any more. */
+bool listening_ends_framing(const struct session *s, const struct command *command);
+/* The type of a reply that begins like this as the session is to take it: '>' if it answers no
+ * request; a confirmation that is pushed does, and is '*'. 0: too little of it is there. */
+char listening_type(const struct session *s, struct slice begun);
+/* A confirmation, whole, for the request r at the head of the session's link. */
+void listening_confirmed(struct session *s, const struct record *r, struct block *block,
+                         struct slice reply);
+/* MONITOR was answered. */
+void listening_monitor_answered(struct session *s, char type);
+/* True while the server may send something at any time, and nothing for long. */
+bool listening_now(const struct session *s);
+/* Nothing is outstanding: forgets it all if there is nothing to listen to any more. */
+void listening_settle(struct session *s);
+/* The session's link is gone. */
+void listening_link_gone(struct session *s);
+/* Of the request r, the oldest of the link lost, these many names were confirmed to the client. */
+uint32_t listening_given(const struct session *s, const struct record *r);
+void listening_forget(struct session *s);
+
+#endif
