@@ -26,6 +26,8 @@ struct asker {
 enum ask {
     ASK_CLIENT,      /* it is the client's */
     ASK_SELF,        /* we wanted to know, or only to say it */
+    ASK_LISTEN,      /* the link is to hear what another one heard */
+    ASK_CAUGHT_UP,   /* what it would not have kept for a slow reader has not been lost */
     ASK_TRANSACTION, /* it belongs to a transaction that was begun on another link */
 };
 

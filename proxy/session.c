@@ -129,6 +129,9 @@ void session_give(struct session *s, struct block *block, struct slice bytes)
     session_touch(s);
     if (s->out.len > SESSION_OUTPUT_HIGH && s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
         link_set_reading(s->link, false);
+        if (s->link->listens) {
+            listening_paused(s);
+        }
     }
 }
 
@@ -366,6 +369,9 @@ void session_flush(struct session *s)
     if (s->out.len <= SESSION_OUTPUT_LOW && s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
         !s->link->reading) {
         link_set_reading(s->link, true);
+        if (s->link->listens) {
+            listening_resumed(s);
+        }
         link_resume(s->link);
         session_pump(s);
     }

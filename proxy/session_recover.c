@@ -59,8 +59,7 @@ static enum verdict judge_plain(const struct journal *j, const struct record *r,
     if (!was_sent(j, r)) {
         return again(j, r);
     }
-    bool sees_later = r->command->cls != COMMAND_SUBSCRIBE && doubt_behind;
-    if (command_repeatable(r->command) && !sees_later && journal_has(j, r)) {
+    if (command_repeatable(r->command) && !doubt_behind && journal_has(j, r)) {
         return AGAIN;
     }
     return r->command->cls == COMMAND_BLOCKING ? NIL : DOUBT;
@@ -122,7 +121,8 @@ static void judge(struct judgement *g)
         if (g->verdicts[i] == NONE && r->command->cls == COMMAND_WATCH && ended_behind) {
             g->verdicts[i] = OK; /* forgotten by what ended the transaction */
         } else if (g->verdicts[i] == NONE) {
-            g->verdicts[i] = judge_plain(j, r, doubt_behind);
+            bool sees = r->command->cls != COMMAND_SUBSCRIBE; /* which reads nothing */
+            g->verdicts[i] = judge_plain(j, r, sees && doubt_behind);
         }
         enum verdict v = g->verdicts[i];
         ended_behind = ended_behind || (ends_transaction(r) && (v == OK || v == EXEC_DOUBT));
@@ -280,7 +280,7 @@ void session_take_back(struct session *s)
     session_forget_asked(s);
 }
 
-static void end_session(struct session *s, enum session_end end, const char *what)
+void session_end(struct session *s, enum session_end end, const char *what)
 {
     log_limited(LOG_NOTICE, "session-closed", "service=%s reason=%s state=%s",
                 s->service->config->name, session_end_word(end), log_quote(slice_str(what)));
@@ -293,7 +293,7 @@ void session_requests_lost(struct session *s, bool begun)
     struct journal *j = s->lost;
     s->lost = NULL;
     if (s->state < SESSION_CLOSING && begun) {
-        end_session(s, SESSION_END_CUT, "part of a reply was given");
+        session_end(s, SESSION_END_CUT, "part of a reply was given");
     } else if (s->state < SESSION_CLOSING) {
         if (s->scout) {
             service_unwait(s->service, s);
@@ -331,7 +331,7 @@ void session_give_up_link(struct session *s, enum link_end end)
     CHECK(s->link->kind == LINK_EXCLUSIVE);
     if (s->link->streaming) {
         if (!keep_begun_reply(s, end)) {
-            end_session(s, SESSION_END_CUT, "part of a reply was given");
+            session_end(s, SESSION_END_CUT, "part of a reply was given");
         }
         return;
     }
@@ -342,11 +342,12 @@ void session_give_up_link(struct session *s, enum link_end end)
     if (transaction_blurs_profile(s)) {
         s->uncarried = "a profile chosen in a transaction in doubt";
     }
-    if (s->uncarried == NULL && listening_now(s)) {
-        s->uncarried = "subscriptions";
-    }
     if (s->uncarried != NULL) {
-        end_session(s, SESSION_END_UNCARRIED, s->uncarried);
+        session_end(s, SESSION_END_UNCARRIED, s->uncarried);
+        return;
+    }
+    if (listening_lags(s)) {
+        session_end(s, SESSION_END_OUTPUT, "messages that were not read");
         return;
     }
     if (s->scout) {

@@ -226,7 +226,11 @@ static bool lease(struct session *s)
 void session_seek_link(struct session *s)
 {
     if (!session_lives_on_link(s) || s->link != NULL || list_on(&s->waiting) ||
-        s->set->refused != GREET_STEPS || s->set->needs_auth || s->state != SESSION_OPEN) {
+        s->state != SESSION_OPEN) {
+        return;
+    }
+    if (s->set->refused != GREET_STEPS || s->set->needs_auth) {
+        listening_refused(s);
         return;
     }
     if (!service_may_open(s->service)) {

@@ -3,15 +3,17 @@
 
 #include "proxy/service.h"
 #include "proxy/session_input.h"
+#include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
 bool session_lives_on_link(const struct session *s)
 {
-    return s->transaction != NULL;
+    return s->transaction != NULL || s->subs != NULL;
 }
 
 void session_restore(struct session *s)
 {
+    listening_say(s);
     transaction_say(s); /* the last: behind MULTI all else would be queued */
 }
 
@@ -20,6 +22,8 @@ void session_restored(struct session *s, enum ask ask, struct slice reply)
     switch (ask) {
     case ASK_CLIENT:
     case ASK_SELF: return;
+    case ASK_LISTEN: listening_said(s, reply); return;
+    case ASK_CAUGHT_UP: listening_caught_up(s); return;
     case ASK_TRANSACTION: transaction_said(s, reply); return;
     }
     UNREACHABLE("ask");
@@ -27,12 +31,18 @@ void session_restored(struct session *s, enum ask ask, struct slice reply)
 
 void session_say(struct session *s, enum ask ask, struct slice request)
 {
+    /* For what becomes of it, it is a request without effect. */
+    session_say_as(s, ask, command_lookup_name(slice_str("ping")), request);
+}
+
+void session_say_as(struct session *s, enum ask ask, const struct command *command,
+                    struct slice request)
+{
     struct asker own = s->asker;
     own.own = ask;
     s->outstanding++;
     s->restoring++;
-    /* For what becomes of it, it is a request without effect. */
-    link_ask(s->link, command_lookup_name(slice_str("ping")), own, request);
+    link_ask(s->link, command, own, request);
 }
 
 void session_leave_link(struct session *s, bool refused)

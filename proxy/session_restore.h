@@ -15,6 +15,9 @@ void session_restored(struct session *s, enum ask ask, struct slice reply);
 
 /* Appends such a request: one that may be sent any number of times. */
 void session_say(struct session *s, enum ask ask, struct slice request);
+/* The same of one that is answered, and judged, as this command is. */
+void session_say_as(struct session *s, enum ask ask, const struct command *command,
+                    struct slice request);
 /* The link did not take it: another one is tried. refused: once the primary takes requests. */
 void session_leave_link(struct session *s, bool refused);
 

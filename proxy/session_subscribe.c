@@ -1,8 +1,14 @@
 #include "proxy/session_subscribe.h"
 
 #include <stdlib.h>
+#include <string.h>
 
 #include "proxy/base/limits.h"
+#include "proxy/base/log.h"
+#include "proxy/resp/emit.h"
+#include "proxy/session_restore.h"
+#include "proxy/tentative.h"
+#include "proxy/worker.h"
 
 static struct subscriptions *listener(struct session *s)
 {
@@ -103,6 +109,24 @@ static void keep(struct session *s, const struct confirmation *c)
     }
 }
 
+/* One request less of those by which the link is told; with the last one all is as it was. */
+static void said(struct session *s)
+{
+    struct subscriptions *subs = s->subs;
+    if (--subs->saying > 0) {
+        return;
+    }
+    uint64_t gap = loop_now_ms(s->service->worker->loop) - subs->lost_ms;
+    log_limited(LOG_NOTICE, "subscriptions-restored",
+                "service=%s channels=%u patterns=%u shards=%u monitor=%s gap-ms=%llu",
+                s->service->config->name, subs->held[PUBSUB_CHANNEL].count,
+                subs->held[PUBSUB_PATTERN].count, subs->held[PUBSUB_SHARD].count,
+                subs->monitor == MONITOR_ON ? "yes" : "no", (unsigned long long)gap);
+    subs->lost_ms = 0;
+    s->link->proven = true;
+    service_link_proven(s->service);
+}
+
 void listening_confirmed(struct session *s, const struct record *r, struct block *block,
                          struct slice reply)
 {
@@ -116,19 +140,21 @@ void listening_confirmed(struct session *s, const struct record *r, struct block
         link_lost(s->link, LINK_END_PROTOCOL);
         return;
     }
-    subs->left--;
-    if (!r->asker.own) {
-        keep(s, &c);
-    }
-    if (subs->left > 0) {
-        if (!r->asker.own) {
-            session_give(s, block, reply);
+    bool last = --subs->left == 0;
+    if (r->asker.own) {
+        if (last) {
+            session_request_done(s);
+            s->restoring--;
+            said(s);
         }
         return;
     }
-    if (!r->asker.own) {
-        session_answer(s, r->command, block, reply, '*');
+    keep(s, &c);
+    if (!last) {
+        session_give(s, block, reply);
+        return;
     }
+    session_answer(s, r->command, block, reply, '*');
     session_request_done(s);
 }
 
@@ -166,16 +192,117 @@ void listening_settle(struct session *s)
 
 void listening_link_gone(struct session *s)
 {
-    s->subs->on_link = (struct pubsub_counts){0};
-    s->subs->left = 0;
-    if (s->subs->monitor == MONITOR_ASKED) {
-        s->subs->monitor = MONITOR_NO;
+    struct subscriptions *subs = s->subs;
+    subs->on_link = (struct pubsub_counts){0};
+    subs->left = subs->saying = subs->asking = 0;
+    subs->behind = false;
+    if (subs->monitor == MONITOR_ASKED) {
+        subs->monitor = MONITOR_NO;
+    }
+    if (subs->lost_ms == 0) {
+        subs->lost_ms = loop_now_ms(s->service->worker->loop);
+    }
+    if (holds_nothing(subs)) {
+        listening_forget(s);
+    }
+}
+
+void listening_paused(struct session *s)
+{
+    if (s->subs->monitor == MONITOR_NO) { /* of others the server keeps all */
+        s->subs->behind = true;
+        s->subs->asked = false;
+    }
+}
+
+void listening_resumed(struct session *s)
+{
+    if (s->subs->behind && s->link->state == LINK_READY && s->tentative == NULL) {
+        s->subs->asked = true;
+        s->subs->asking++;
+        session_say(s, ASK_CAUGHT_UP, slice_str("*1\r\n$4\r\nPING\r\n"));
+    }
+}
+
+void listening_caught_up(struct session *s)
+{
+    if (s->subs != NULL && --s->subs->asking == 0 && s->subs->asked) {
+        s->subs->behind = false;
+    }
+}
+
+bool listening_lags(const struct session *s)
+{
+    return s->subs != NULL && s->subs->behind && listening_now(s);
+}
+
+/* As many of the names as a request may have at once. */
+static const struct name *say_some(struct session *s, const struct command *command,
+                                   const struct name_set *set, const struct name *name)
+{
+    struct buf names = {0}, request = {0};
+    uint32_t count = 0;
+    for (; name != NULL && buf_len(&names) < RESUBSCRIBE_BYTES; name = name_set_next(set, name)) {
+        buf_printf(&names, "$%u\r\n", name->len);
+        buf_append(&names, name_slice(name));
+        buf_append_str(&names, "\r\n");
+        count++;
+    }
+    buf_printf(&request, "*%u\r\n$%zu\r\n%s\r\n", count + 1, strlen(command->name), command->name);
+    buf_append(&request, buf_slice(&names));
+    session_say_as(s, ASK_LISTEN, command, buf_slice(&request));
+    listening_asked(s, count + 1);
+    s->subs->saying++;
+    buf_release(&names);
+    buf_release(&request);
+    return name;
+}
+
+void listening_say(struct session *s)
+{
+    static const char *const commands[PUBSUB_KINDS] = {"subscribe", "psubscribe", "ssubscribe"};
+    if (s->subs == NULL || s->uncarried != NULL) {
+        return;
+    }
+    for (unsigned kind = 0; kind < PUBSUB_KINDS; kind++) {
+        const struct name_set *set = &s->subs->held[kind];
+        const struct command *command = command_lookup_name(slice_str(commands[kind]));
+        const struct name *name = name_set_next(set, NULL);
+        while (name != NULL) {
+            name = say_some(s, command, set, name);
+        }
+    }
+    if (s->subs->monitor == MONITOR_ON) {
+        s->link->listens = true;
+        session_say(s, ASK_LISTEN, slice_str("*1\r\n$7\r\nmonitor\r\n"));
+        s->subs->saying++;
+    }
+}
+
+void listening_said(struct session *s, struct slice reply)
+{
+    if (reply.p[0] != '-') {
+        said(s);
+    } else if (is_refusal(reply)) {
+        session_leave_link(s, true);
+    } else {
+        log_limited(LOG_NOTICE, "subscriptions-refused", "service=%s error=%s",
+                    s->service->config->name, log_quote(slice_of(reply.p, reply.n - 2)));
+        session_end(s, SESSION_END_UNCARRIED, "subscriptions");
+    }
+}
+
+void listening_refused(struct session *s)
+{
+    if (s->subs != NULL) {
+        session_end(s, SESSION_END_UNCARRIED, "subscriptions");
     }
 }
 
 uint32_t listening_given(const struct session *s, const struct record *r)
 {
-    if (s->subs == NULL || s->subs->left == 0 || r != head(s)) {
+    const struct record *first = s->link != NULL ? head(s) : NULL;
+    if (s->subs == NULL || s->subs->left == 0 || first == NULL || r != first) {
         return 0;
     }
     return r->names > 0 ? r->names - s->subs->left : 0;

@@ -15,6 +15,12 @@ struct subscriptions {
     struct pubsub_counts on_link;       /* as the server counts them on this link */
     uint32_t left; /* confirmations that the oldest request still waits for; 0: none has come */
     enum monitoring monitor;
+    uint32_t saying;  /* requests by which a fresh link is told, that it has not answered */
+    uint64_t lost_ms; /* since when nothing is heard; 0: all is */
+    /* The link was not read for the client's sake, and the server has not yet shown that it has
+     * kept it all the same: by an answer to what was asked then. */
+    bool behind, asked;
+    uint32_t asking; /* how many such answers are to come */
 };
 
 /* The request that the session's link took last is one of the SUBSCRIBE family, or MONITOR, with so
@@ -39,5 +45,18 @@ void listening_link_gone(struct session *s);
 /* Of the request r, the oldest of the link lost, these many names were confirmed to the client. */
 uint32_t listening_given(const struct session *s, const struct record *r);
 void listening_forget(struct session *s);
+/* The link is not read for the client's sake, until it is resumed. Meanwhile the server may close
+ * it for what it would have to keep, which is found out much later. */
+void listening_paused(struct session *s);
+void listening_resumed(struct session *s);
+void listening_caught_up(struct session *s);
+/* True if there may be messages that the link which is being lost did not get for that reason: a
+ * gap that the client would not hear of. */
+bool listening_lags(const struct session *s);
+/* A fresh link subscribes to what the last one had, and has answered the MONITOR of that. */
+void listening_say(struct session *s);
+void listening_said(struct session *s, struct slice reply);
+/* There will be no other link: the profile is refused. */
+void listening_refused(struct session *s);
 
 #endif

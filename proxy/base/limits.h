@@ -17,6 +17,8 @@
 /* Names of a session's subscriptions with what it takes to hold them, some ten thousand; past it
  * they are not carried to another link. */
 #define SUBSCRIPTIONS_MAX (1u << 20)
+/* Of which so much is asked for again in one request: the server does nothing else meanwhile. */
+#define RESUBSCRIBE_BYTES (16u << 10)
 
 /* Protocol bounds of Redis 7.0 (networking.c): inline and header lines, argument count, bulk. */
 #define INLINE_MAX         (64u << 10)

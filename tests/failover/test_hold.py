@@ -1,55 +1,19 @@
 """What a hold does, step by step, with a Sentinel that speaks on cue and two real nodes."""
 
 import contextlib
-import tempfile
 import time
 
 import pytest
 
-from support.cluster import Node
-from support.fake_sentinel import FakeSentinel
-from support.proxy import Proxy
-from support.relay import DOWN, Relay, Rule
+from support.relay import DOWN, Rule
 from support.resp import ServerError, encode
+from support.stage import Stage
 from support.wait import wait_until
 
 pytestmark = pytest.mark.exclusive
 
 IN_DOUBT = ServerError("INDOUBT The primary was lost after the command was sent; it may or may not "
                        "have been, or may still be, executed")
-
-
-class Stage:
-    """old: the primary, behind a relay; new: a master that nobody names yet."""
-
-    def __init__(self, stack, **settings):
-        def node():
-            made = Node(stack.enter_context(tempfile.TemporaryDirectory()))
-            stack.callback(made.close)
-            made.start()
-            return made
-        self.old, self.new = node(), node()
-        self.relay = stack.enter_context(Relay(self.old.address))
-        self.sentinel = stack.enter_context(FakeSentinel(self.relay.address, epoch=1))
-        self.proxy = stack.enter_context(Proxy([self.sentinel.address],
-                                               {"hold-timeout": "20s", **settings}))
-        self.proxy.wait_serving()
-        wait_until(lambda: self.sentinel.subscribers() > 0, 5, "a subscription")
-        self.address = f"master mymaster {self.relay.address[0]} {self.relay.port}"
-
-    def announce(self, event="+try-failover"):
-        """The leader begins a failover; returns when the proxy holds."""
-        self.sentinel.flags = "master,failover_in_progress"
-        self.sentinel.publish(event, self.address)
-        wait_until(lambda: self.proxy.entries("hold-begin"), 5, "the hold", 0.002)
-
-    def abort(self):
-        self.sentinel.flags = "master"
-        self.sentinel.publish("-failover-abort-not-elected", self.address)
-
-    def switch(self):
-        self.sentinel.flags = "master"
-        self.sentinel.switch(self.new.address, 2)
 
 
 @pytest.fixture(name="stage")

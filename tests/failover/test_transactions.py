@@ -223,21 +223,6 @@ def test_42_blocked_client_that_waited_here():
         assert endless.read() == [b"list", b"x"]
 
 
-@judged
-def test_44_subscriber():
-    """Either it goes on, or its connection is closed so that its library subscribes again: never a
-    subscriber that hears nothing any more."""
-    with scenario() as (cluster, proxy), proxy.connect(20) as subscriber:
-        subscriber.send(encode("SUBSCRIBE", "a", "b"))
-        assert [subscriber.read()[2] for _ in range(2)] == [1, 2]
-        new = move(cluster, True)
-        if subscriber.closed(5):
-            assert proxy.entries("session-closed"), "a closed connection is logged"
-            return
-        wait_until(lambda: new.call("PUBLISH", "a", "behind") == 1, 10, "a subscriber")
-        assert subscriber.read() == [b"message", b"a", b"behind"]
-
-
 @pytest.mark.parametrize("end", ["DISCARD", "EXEC"])
 def test_watch_ends_with_its_transaction(end):
     """Of a whole WATCH ... DISCARD that was sent and not answered nothing is sent again: no later
