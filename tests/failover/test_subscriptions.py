@@ -340,7 +340,8 @@ def test_44_too_many_to_be_kept():
         assert {closed.read()[1] for _ in range(40000)} == {name.encode() for name in names}
         closed.ok("SUBSCRIBE", "one")
         assert node.call("CLIENT", "KILL", "TYPE", "pubsub") == 2
-        wait_until(lambda: node.call("PUBLISH", names[19999], "x") == 1, 10, "the subscriber")
+        wait_until(lambda: proxy.entries("subscriptions-restored"), 10, "all subscriptions")
+        assert node.call("PUBLISH", names[19999], "x") == 1
         assert carried.read() == [b"message", names[19999].encode(), b"x"]
         assert closed.closed()
         entry = proxy.entries("session-closed")[0]
