@@ -98,6 +98,15 @@ static bool take_parked_frame(struct session *s, const struct parked *item)
     return taken;
 }
 
+void input_give_answers(struct session *s)
+{
+    for (struct parked *p = first_parked(s); p != NULL && p->is_answer; p = first_parked(s)) {
+        session_give(s, NULL, buf_slice(&p->bytes));
+        list_remove(&p->node);
+        parked_free(p);
+    }
+}
+
 static bool take_parked(struct session *s)
 {
     struct parked *item;

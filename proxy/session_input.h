@@ -29,6 +29,8 @@ void session_stop_waiting(struct session *s);
 void input_take(struct session *s, struct block *block, struct slice bytes);
 /* True while more input could not be used. */
 bool input_blocked(const struct session *s);
+/* Gives the answers that stand before the first request that waits. Nothing is outstanding. */
+void input_give_answers(struct session *s);
 /* Drops all that is parked and read. */
 void input_drop(struct session *s);
 /* Drops the requests, not the answers that are owed. */

@@ -339,9 +339,6 @@ void session_give_up_link(struct session *s, enum link_end end)
         session_finish(s, SESSION_END_CLIENT);
         return;
     }
-    if (transaction_blurs_profile(s)) {
-        s->uncarried = "a profile chosen in a transaction in doubt";
-    }
     if (s->uncarried != NULL) {
         session_end(s, SESSION_END_UNCARRIED, s->uncarried);
         return;
@@ -353,8 +350,14 @@ void session_give_up_link(struct session *s, enum link_end end)
     if (s->scout) {
         service_unwait(s->service, s);
     }
+    bool blurred = transaction_blurs_profile(s);
     give_back(s, &s->link->journal);
     s->outstanding = s->restoring = 0;
+    if (blurred) {
+        input_give_answers(s); /* EXEC is told that it is in doubt */
+        end_session(s, SESSION_END_UNCARRIED, "a profile chosen in a transaction in doubt");
+        return;
+    }
     link_close(&s->link, end);
 }
 

@@ -59,7 +59,8 @@ static bool is_whole(const struct link *l)
 static struct aim aim_at(const struct session *s, const struct request *r)
 {
     struct aim a = {.set = s->set, .until = s->set->refused};
-    if (r->command->cls == COMMAND_KILL && a.until > GREET_SELECT && a.set->profile.database != 0) {
+    if (r->command->cls == COMMAND_KILL && !s->multi && a.until > GREET_SELECT &&
+        a.set->profile.database != 0) {
         a.until = GREET_SELECT; /* refused while a script runs */
     }
     a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || r->odd ||

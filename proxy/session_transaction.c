@@ -108,8 +108,8 @@ bool transaction_blurs_profile(const struct session *s)
     const struct journal *j = &s->link->journal;
     for (uint32_t i = 0; i < j->count; i++) {
         const struct record *r = journal_at(j, i);
-        if (r->command->cls == COMMAND_EXEC && journal_state(j, r) == RECORD_SENT) {
-            return true;
+        if (r->command->cls == COMMAND_EXEC || r->command->cls == COMMAND_DISCARD) {
+            return r->command->cls == COMMAND_EXEC && journal_state(j, r) == RECORD_SENT;
         }
     }
     return false;

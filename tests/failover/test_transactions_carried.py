@@ -283,7 +283,12 @@ def test_55_the_profile_that_exec_made(case, client):
         assert client.ok("GET", "k") is None
         cut(case)
     queue(client, ("SELECT", "5"))
-    client.ok("DISCARD")
+    block = encode_all([("DISCARD",), ("MULTI",), ("PING",), ("EXEC",)])
+    rule = case[1].add(Rule("drop_reply", marker=block[:20], after=20))
+    client.send(block)
+    rule.wait()
+    assert [client.read() for _ in range(4)] in (
+        ["OK", "OK", "QUEUED", IN_DOUBT], ["OK", "OK", "QUEUED", ["PONG"]])
     assert client.ok("GET", "k") is None
     assert client.ok("RESET") == "RESET"
     assert client.ok("SELECT", "5") == "OK"
@@ -298,6 +303,7 @@ def test_55_a_profile_in_doubt_is_not_guessed(case, client):
     rule = relay.add(Rule("drop_reply", marker=exec_, after=len(exec_)))
     client.send(exec_)
     rule.wait()
+    assert client.read() == IN_DOUBT
     assert client.closed(5)
     assert "in doubt" in proxy.entries("session-closed")[-1]["state"]
 
