@@ -19,9 +19,10 @@ static const char *const said[][2] = {
 
 static bool keep(struct transaction *t, const char *frame, const char *answer)
 {
-    char *to = transaction_keep(t, strlen(frame), slice_str(answer));
+    struct slice bytes = slice_str(frame);
+    char *to = transaction_keep(t, bytes.n, slice_str(answer));
     if (to != NULL) {
-        memcpy(to, frame, strlen(frame));
+        memcpy(to, bytes.p, bytes.n);
     }
     return to != NULL;
 }
