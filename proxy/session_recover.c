@@ -355,7 +355,7 @@ void session_give_up_link(struct session *s, enum link_end end)
     s->outstanding = s->restoring = 0;
     if (blurred) {
         input_give_answers(s); /* EXEC is told that it is in doubt */
-        end_session(s, SESSION_END_UNCARRIED, "a profile chosen in a transaction in doubt");
+        session_end(s, SESSION_END_UNCARRIED, "a profile chosen in a transaction in doubt");
         return;
     }
     link_close(&s->link, end);
