@@ -67,6 +67,14 @@ enum config_links {
     LINKS_EXCLUSIVE, /* each has one of its own */
 };
 
+/* What becomes of a blocked command whose connection is lost, when nothing proves that it took
+ * nothing. */
+enum config_doubt {
+    DOUBT_NIL,    /* it is answered nil, as at its time-out */
+    DOUBT_ERROR,  /* it is answered an error */
+    DOUBT_RESEND, /* it blocks again */
+};
+
 /* [service NAME] */
 struct config_service {
     char *name;
@@ -83,6 +91,7 @@ struct config_service {
     uint32_t links_per_profile;
     struct config_commands shared_commands; /* that the command table need not have */
     uint64_t client_output_limit;
+    enum config_doubt blocking_in_doubt;
     uint64_t hold_grace_ms, stall_timeout_ms, connect_timeout_ms;
     uint64_t retain_max;
     bool script_cache; /* remember scripts for the next primary */

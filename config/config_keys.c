@@ -34,6 +34,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_SIZE        uint64_t
 #define C_TYPE_BOOL        bool
 #define C_TYPE_LINKS       enum config_links
+#define C_TYPE_DOUBT       enum config_doubt
 #define C_TYPE_LEVEL       enum log_level
 #define C_TYPE_MODE        uint32_t
 #define C_TYPE_ADDRS       struct config_addrs

@@ -13,6 +13,7 @@ enum config_type {
     TYPE_SIZE,
     TYPE_BOOL,
     TYPE_LINKS,
+    TYPE_DOUBT,
     TYPE_LEVEL,
     TYPE_MODE,
     TYPE_ADDRS,

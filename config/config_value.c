@@ -17,6 +17,8 @@ static const struct unit size_units[] = {
 
 static const char *const links_words[] = {"shared", "exclusive"};
 _Static_assert(LINKS_EXCLUSIVE == ARRAY_LEN(links_words) - 1, "a word for each, in their order");
+static const char *const doubt_words[] = {"nil", "error", "resend"};
+_Static_assert(DOUBT_RESEND == ARRAY_LEN(doubt_words) - 1, "a word for each, in their order");
 static const char *const level_words[] = {"debug", "info", "notice", "warning", "error"};
 _Static_assert(LOG_ERROR == ARRAY_LEN(level_words) - 1, "a word for each level, in their order");
 
@@ -52,6 +54,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         return;
     case TYPE_BOOL: buf_append_str(out, "yes or no"); return;
     case TYPE_LINKS: buf_append_str(out, "shared or exclusive"); return;
+    case TYPE_DOUBT: buf_append_str(out, "nil, error or resend"); return;
     case TYPE_LEVEL: buf_append_str(out, "debug, info, notice, warning or error"); return;
     case TYPE_MODE:
         buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
@@ -277,6 +280,9 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_LINKS:
         good = parse_word(text, links_words, ARRAY_LEN(links_words), &out->number);
         break;
+    case TYPE_DOUBT:
+        good = parse_word(text, doubt_words, ARRAY_LEN(doubt_words), &out->number);
+        break;
     case TYPE_LEVEL:
         good = parse_word(text, level_words, ARRAY_LEN(level_words), &out->number);
         break;
@@ -317,6 +323,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_SIZE: *(uint64_t *)field = value->number; return;
     case TYPE_BOOL: *(bool *)field = value->number != 0; return;
     case TYPE_LINKS: *(enum config_links *)field = (enum config_links)value->number; return;
+    case TYPE_DOUBT: *(enum config_doubt *)field = (enum config_doubt)value->number; return;
     case TYPE_LEVEL: *(enum log_level *)field = (enum log_level)value->number; return;
     case TYPE_ADDRS: {
         struct config_addrs *list = field;
@@ -348,6 +355,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_SIZE: number = *(const uint64_t *)field; break;
     case TYPE_BOOL: buf_append_str(out, *(const bool *)field ? "yes" : "no"); return;
     case TYPE_LINKS: buf_append_str(out, links_words[*(const enum config_links *)field]); return;
+    case TYPE_DOUBT: buf_append_str(out, doubt_words[*(const enum config_doubt *)field]); return;
     case TYPE_LEVEL: buf_append_str(out, level_words[*(const enum log_level *)field]); return;
     case TYPE_MODE: buf_printf(out, "%04o", (unsigned)*(const uint32_t *)field); return;
     case TYPE_ADDRS:

@@ -100,6 +100,9 @@ struct link *link_open(struct linkset *set, enum link_kind kind, struct session 
     struct slice name = s != NULL ? buf_slice(&s->name) : slice_str("");
     l->named = name.n > 0;
     greeting_begin(&l->greeting, &set->profile, name, ws->config, until);
+    if (kind != LINK_SHARED) {
+        greeting_ask_id(&l->greeting);
+    }
     l->transport = transport_connect(ws->worker->loop, &ws->now->primary,
                                      ws->config->connect_timeout_ms, &link_events, l);
     return l;
@@ -137,7 +140,7 @@ bool link_sendable(const struct link *l)
 static uint64_t send_limit(const struct link *l)
 {
     const struct journal *j = &l->journal;
-    if (l->state != LINK_READY || !service_serving(l->service)) {
+    if (l->state != LINK_READY || (!service_serving(l->service) && l->kind != LINK_CONTROL)) {
         return j->sent;
     }
     if (l->frozen) {
@@ -302,6 +305,7 @@ static void ready(struct link *l)
     l->service->worker->handshakes--;
     loop_disarm(l->service->worker->loop, &l->timer);
     l->needs_auth = l->greeting.needs_auth;
+    l->client_id = l->greeting.client_id;
     l->progress_ms = now_ms(l);
     greeting_clear(&l->greeting);
     if (l->kind == LINK_EXCLUSIVE) {

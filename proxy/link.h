@@ -24,6 +24,7 @@ enum link_kind {
     LINK_SHARED,    /* all of its set */
     LINK_WARM,      /* nobody: kept for the next session that needs one alone */
     LINK_CHECK,     /* nobody: it is to tell what a fresh link meets */
+    LINK_CONTROL,   /* nobody: it unblocks those of its set (unblock.h) */
 };
 
 enum link_state {
@@ -32,6 +33,13 @@ enum link_state {
     LINK_READY,
     LINK_RETIRING, /* of an older generation: only the reply it has begun is still taken */
     LINK_CLOSED,   /* freed at the end of the turn */
+};
+
+/* Whether the command that an exclusive link is blocked in was ended by us. */
+enum link_unblock {
+    UNBLOCK_NONE,
+    UNBLOCK_ASKED,  /* CLIENT UNBLOCK was said, and is not answered */
+    UNBLOCK_PROVEN, /* it was: the answer that follows is no answer */
 };
 
 /* Why a link ended: the word in logs. */
@@ -58,6 +66,8 @@ struct link {
     enum link_kind kind;
     struct session *session; /* an exclusive one's; never NULL before CLOSED. NULL for the others */
     uint64_t generation;
+    int64_t client_id; /* what CLIENT ID says of one that is not shared; 0: not known */
+    enum link_unblock unblock;
     struct transport *transport;
     struct greeting greeting;
     enum greeting_step bare_from; /* greeting steps from here on were left out; GREET_STEPS: none */

@@ -6,6 +6,7 @@
 #include "proxy/linkset.h"
 #include "proxy/session.h"
 #include "proxy/session_subscribe.h"
+#include "proxy/unblock.h"
 #include "proxy/worker.h"
 
 /* Who asked what the next reply answers; NULL: nobody who is still there. */
@@ -19,7 +20,13 @@ static struct session *asker(const struct link *l)
 /* What the next reply answers may have been executed by a node that was primary no longer. */
 static bool must_keep_back(const struct link *l)
 {
-    if (l->scan.length > 0 || l->state != LINK_READY || !service_distrusts_answers(l->service)) {
+    if (l->scan.length > 0 || l->state != LINK_READY || l->unblock == UNBLOCK_PROVEN) {
+        return false;
+    }
+    if (l->unblock == UNBLOCK_ASKED) {
+        return true;
+    }
+    if (!service_distrusts_answers(l->service)) {
         return false;
     }
     return l->raw ||
@@ -47,7 +54,9 @@ static bool unexpected(const struct link *l)
 static void hand_on(struct link *l, struct block *block, struct slice reply, char type)
 {
     struct session *s = type == '>' ? l->session : asker(l);
-    if (s != NULL) {
+    if (l->kind == LINK_CONTROL) {
+        unblock_answered(l, s, reply);
+    } else if (s != NULL) {
         session_reply(s, block, reply, type);
     } else if (type != '>') {
         journal_answered(&l->journal);

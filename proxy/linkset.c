@@ -5,6 +5,7 @@
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
 #include "proxy/session.h"
+#include "proxy/unblock.h"
 #include "proxy/worker.h"
 
 static struct list *bucket(struct worker_service *ws, const struct profile *profile)
@@ -50,7 +51,8 @@ void linkset_drop(struct linkset **where)
     if (set == NULL || --set->users > 0) {
         return;
     }
-    CHECK(set->warm.count == 0 && set->waiting.count == 0 && set->check == NULL);
+    CHECK(set->warm.count == 0 && set->waiting.count == 0 && set->check == NULL &&
+          set->control == NULL);
     list_remove(&set->node);
     profile_clear(&set->profile);
     buf_release(&set->refused_words);
@@ -186,6 +188,9 @@ void linkset_forget(struct link *l)
     if (set->check == l) {
         set->check = NULL;
     }
+    if (set->control == l) {
+        set->control = NULL;
+    }
 }
 
 /* All sets without credentials of their own are looked up no more: their sessions keep them, new
@@ -222,6 +227,10 @@ static void checked(struct linkset *set, const struct link *l)
 
 void linkset_ready(struct link *l)
 {
+    if (l->kind == LINK_CONTROL) {
+        unblock_ready(l);
+        return;
+    }
     struct linkset *set = linkset_use(l->set);
     if (!set->profile.authenticated) {
         checked(set, l);
@@ -292,6 +301,10 @@ static struct session **sort_out(struct link *l, uint32_t *count)
 
 void linkset_lost(struct link *l, enum link_end end)
 {
+    if (l->kind == LINK_CONTROL) {
+        unblock_lost(l);
+        return;
+    }
     uint32_t count;
     struct session **askers = sort_out(l, &count);
     struct session *begun =

@@ -24,8 +24,9 @@ struct linkset {
     /* Sessions without credentials: whether the server asks for some is found out by a fresh link
      * now and then, for one that was opened before says nothing of it. */
     bool needs_auth;
-    uint64_t checked_ms; /* 0: never */
-    struct link *check;  /* the link that is to tell */
+    uint64_t checked_ms;  /* 0: never */
+    struct link *check;   /* the link that is to tell */
+    struct link *control; /* the one that unblocks the blocked; NULL: there is none */
 };
 
 /* The set of that profile, made where there is none; counts a user. */

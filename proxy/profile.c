@@ -184,6 +184,11 @@ void greeting_begin(struct greeting *g, const struct profile *p, struct slice na
     add_step(g, GREET_ROLE, (struct slice[]){slice_str("ROLE")}, 1);
 }
 
+void greeting_ask_id(struct greeting *g)
+{
+    add_step(g, GREET_ID, (struct slice[]){slice_str("CLIENT"), slice_str("ID")}, 2);
+}
+
 static bool role_is_other_than_master(struct slice reply)
 {
     CHECK(reply.p != NULL);
@@ -205,11 +210,11 @@ static bool not_now(struct slice reply)
            slice_starts_with(reply, "-LOADING ") || slice_starts_with(reply, "-MASTERDOWN ");
 }
 
-/* A server that will not tell its role is no reason to stay away; a name it does not like neither.
- */
+/* A server that will not tell its role is no reason to stay away; a name it does not like, or a
+ * number that it keeps to itself, neither. */
 static bool tolerable(enum greeting_step step, struct slice reply)
 {
-    return !turned_away(reply) && (step == GREET_ROLE || step == GREET_NAME);
+    return !turned_away(reply) && (step == GREET_ROLE || step == GREET_NAME || step == GREET_ID);
 }
 
 static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
@@ -221,6 +226,10 @@ static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
     enum greeting_step step = (enum greeting_step)g->steps[g->answered++];
     if (step == GREET_ROLE && role_is_other_than_master(reply)) {
         return GREETING_NOT_PRIMARY;
+    }
+    if (step == GREET_ID && reply.p[0] == ':' && reply.n > 3 &&
+        !slice_to_i64(slice_of(reply.p + 1, reply.n - 3), 1, INT64_MAX, &g->client_id)) {
+        g->client_id = 0;
     }
     g->needs_auth = g->needs_auth || slice_starts_with(reply, "-NOAUTH ");
     if (reply.p[0] == '-' && !tolerable(step, reply)) {

@@ -38,7 +38,15 @@ bool name_is_valid(struct slice name);
 enum profile_form profile_apply(struct profile *p, struct buf *name, const struct command *command,
                                 const struct args *args);
 
-enum greeting_step { GREET_AUTH, GREET_HELLO, GREET_NAME, GREET_SELECT, GREET_ROLE, GREET_STEPS };
+enum greeting_step {
+    GREET_AUTH,
+    GREET_HELLO,
+    GREET_NAME,
+    GREET_SELECT,
+    GREET_ROLE,
+    GREET_ID,
+    GREET_STEPS
+};
 
 enum greeting_result {
     GREETING_MORE,        /* answers are still missing */
@@ -54,6 +62,7 @@ struct greeting {
     struct reply_scan scan;
     uint8_t steps[GREET_STEPS];
     uint8_t count, answered;
+    int64_t client_id;          /* what CLIENT ID said; 0: it was not asked, or refused */
     bool needs_auth;            /* the server wants a password that it was not given */
     enum greeting_step refused; /* with GREETING_REFUSED; GREET_ROLE: the server turned us away */
     struct buf words;           /* its error text, without '-' and CR LF */
@@ -64,6 +73,8 @@ struct greeting {
  * GREET_STEPS for the whole. */
 void greeting_begin(struct greeting *g, const struct profile *p, struct slice name,
                     const struct config_service *service, enum greeting_step until);
+/* Asks for CLIENT ID too, once greeting_begin has written the rest. A refusal is no failure. */
+void greeting_ask_id(struct greeting *g);
 /* Takes the bytes the server answered. A ROLE that is refused (NOPERM, NOAUTH, BUSY: Redis 7.0
  * answers these before it runs) is no opinion, not a failure. */
 enum greeting_result greeting_feed(struct greeting *g, struct slice bytes);

@@ -57,7 +57,7 @@ enum route route_decide(const struct route_input *in)
     bool usable = in->link_open &&
                   (in->bare == (in->refused != GREET_STEPS) || in->command->cls == COMMAND_KILL);
     bool elsewhere = in->elsewhere || (in->link_open && !usable);
-    if (in->asking || in->listening || in->judging || in->full ||
+    if (in->asking || in->listening || in->blocking || in->judging || in->full ||
         in->outstanding >= SESSION_OUTSTANDING_MAX ||
         (in->outstanding > 0 && (elsewhere || needs_quiet(in, local)))) {
         return ROUTE_DRAIN;

@@ -28,6 +28,7 @@ struct route_input {
     bool link_open;             /* that link is there, ready or on its way */
     bool link_ready;            /* ... and takes requests */
     bool asking;                /* a command that changes the profile is unanswered */
+    bool blocking;              /* a blocking command is unanswered */
     bool judging;               /* a refusal is being judged */
     bool listening;             /* a MONITOR is unanswered */
     bool raw;                   /* behind it nothing can be told apart on its link */

@@ -6,6 +6,7 @@
 #include "proxy/linkset.h"
 #include "proxy/scripts.h"
 #include "proxy/server.h"
+#include "proxy/unblock.h"
 #include "proxy/worker.h"
 
 #define HINT_INTERVAL_MS 10u
@@ -276,6 +277,9 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     }
     if (now->state != SERVICE_SERVING) {
         forsake_waiting(ws);
+    }
+    if (now->state == SERVICE_HOLDING && before.state != SERVICE_HOLDING) {
+        unblock_begin(ws);
     }
     if (now->state != SERVICE_SERVING) {
         scripts_load_no_more(ws);

@@ -8,7 +8,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
-#include "proxy/session_input.h"
+#include "proxy/session_blocking.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/transaction.h"
 #include "proxy/worker.h"
@@ -174,6 +174,7 @@ void session_close(struct session *s, enum session_end end)
     transport_close(&s->transport);
     loop_disarm(w->loop, &s->deadline_timer);
     loop_disarm(w->loop, &s->patience_timer);
+    blocking_free(s);
     list_remove(&s->node);
     list_remove(&s->again);
     list_remove(&s->touched);

@@ -14,6 +14,7 @@
 #include "proxy/resp/scan.h"
 #include "proxy/tentative.h"
 
+struct blocking;
 struct subscriptions;
 struct transaction;
 struct worker_service;
@@ -109,6 +110,7 @@ struct session {
 
     /* waiting */
     uint32_t healed; /* requests sent once more because the server had lost their script */
+    struct blocking *blocking;   /* the time of its blocking command; NULL: it had none yet */
     struct tentative *tentative; /* NULL: no refusal is being judged */
     uint64_t deadline_ms;        /* of the oldest waiting request; 0: none waits */
     uint64_t last_deadline_ms;   /* of what waited and was sent, until it is answered */
@@ -182,8 +184,6 @@ void session_replies(struct session *s, uint32_t count, struct block *block, str
 /* Requests have left the journal: a shared link is let go once none is left, and what waits behind
  * them goes on. */
 void session_requests_done(struct session *s);
-/* The answer to a blocking command that gets nothing, as Redis writes it. */
-const char *session_nil(const struct session *s, const struct command *command);
 /* What tentative keeps and what is unsent on its own link goes back to the session's input, in
  * order. That link stays where it is clean. */
 void session_take_back(struct session *s);

@@ -7,6 +7,7 @@
 #include "proxy/resp/emit.h"
 #include "proxy/learnt.h"
 #include "proxy/route.h"
+#include "proxy/session_blocking.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
@@ -496,6 +497,9 @@ void input_expire(struct session *s)
     if (s->multi && !s->multi_lost) {
         session_lose_link(s);
         expire_transaction(s, deadline_ms);
+    }
+    if (!blocking_ahead(s)) {
+        blocking_done(s);
     }
     for (struct list_node *n = s->parked.first; n != NULL && !s->multi_lost; n = n->next) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);

@@ -17,6 +17,8 @@ struct request {
 /* Sends r, or answers it here. False: it has to stay where it is for now, and the session is pumped
  * when it may go on. */
 bool request_take(struct session *s, const struct request *r);
+/* The same for one that does not block, or whose time is known. */
+bool request_send(struct session *s, const struct request *r);
 /* Ends it with a word in the log about what can't be carried on. */
 void session_end(struct session *s, enum session_end end, const char *what);
 /* The oldest request of the session's own link is done with. */

@@ -3,12 +3,13 @@
  *   not sent, or sent in part           goes back, to be sent on the next link
  *   sent, repeatable                    the same; unless a request in doubt stands behind it, whose
  *                                       effect it would see: then in doubt
- *   sent, a blocking pop                nil, as at its time-out
+ *   sent, a blocking pop                the same if CLIENT UNBLOCK has ended it; else as
+ *                                       blocking-in-doubt says
  *   sent, anything else                 in doubt: said once, never sent again
  *   a transaction whose EXEC was sent   its commands were queued, EXEC is in doubt
  *   a transaction whose EXEC was not    goes back; what was answered of it is said again before
  */
-#include "proxy/session_input.h"
+#include "proxy/session_blocking.h"
 
 #include <stdlib.h>
 
@@ -23,23 +24,13 @@ static const char exec_in_doubt[] =
     "-INDOUBT The primary was lost after EXEC was sent; the transaction may or may not have been, "
     "or may still be, executed\r\n";
 
-enum verdict { AGAIN, DOUBT, NIL, OK, QUEUED, EXEC_DOUBT, NOT_EXECUTED, NONE };
+enum verdict { AGAIN, DOUBT, BLOCKED, OK, QUEUED, EXEC_DOUBT, NOT_EXECUTED, NONE };
 
 struct judgement {
     struct session *s;
     const struct journal *journal;
     enum verdict *verdicts;
 };
-
-const char *session_nil(const struct session *s, const struct command *command)
-{
-    if (s->set->profile.resp == 3) {
-        return "_\r\n";
-    }
-    bool bulk = slice_eq_nocase(slice_str(command->name), "blmove") ||
-                slice_eq_nocase(slice_str(command->name), "brpoplpush");
-    return bulk ? "$-1\r\n" : "*-1\r\n";
-}
 
 static bool was_sent(const struct journal *j, const struct record *r)
 {
@@ -51,7 +42,14 @@ static enum verdict again(const struct journal *j, const struct record *r)
     return journal_has(j, r) ? AGAIN : NOT_EXECUTED;
 }
 
-static enum verdict judge_plain(const struct journal *j, const struct record *r, bool doubt_behind)
+/* CLIENT UNBLOCK has ended it: it took nothing. */
+static bool was_unblocked(const struct session *s, const struct record *r)
+{
+    return r->command->may_block && s->link != NULL && s->link->unblock == UNBLOCK_PROVEN;
+}
+
+static enum verdict judge_plain(const struct session *s, const struct journal *j,
+                                const struct record *r, bool doubt_behind)
 {
     if (r->asker.own) {
         return NONE;
@@ -59,10 +57,11 @@ static enum verdict judge_plain(const struct journal *j, const struct record *r,
     if (!was_sent(j, r)) {
         return again(j, r);
     }
-    if (command_repeatable(r->command) && !doubt_behind && journal_has(j, r)) {
+    bool repeatable = command_repeatable(r->command) || was_unblocked(s, r);
+    if (repeatable && !doubt_behind && journal_has(j, r)) {
         return AGAIN;
     }
-    return r->command->cls == COMMAND_BLOCKING ? NIL : DOUBT;
+    return r->command->cls == COMMAND_BLOCKING ? BLOCKED : DOUBT;
 }
 
 static bool ends_transaction(const struct record *r)
@@ -122,11 +121,11 @@ static void judge(struct judgement *g)
             g->verdicts[i] = OK; /* forgotten by what ended the transaction */
         } else if (g->verdicts[i] == NONE) {
             bool sees = r->command->cls != COMMAND_SUBSCRIBE; /* which reads nothing */
-            g->verdicts[i] = judge_plain(j, r, sees && doubt_behind);
+            g->verdicts[i] = judge_plain(g->s, j, r, sees && doubt_behind);
         }
         enum verdict v = g->verdicts[i];
         ended_behind = ended_behind || (ends_transaction(r) && (v == OK || v == EXEC_DOUBT));
-        doubt_behind = doubt_behind || v == DOUBT || v == NIL || v == EXEC_DOUBT;
+        doubt_behind = doubt_behind || v == DOUBT || v == BLOCKED || v == EXEC_DOUBT;
     }
 }
 
@@ -166,6 +165,20 @@ static void put_again(struct session *s, struct list *items, const struct journa
     s->streaming = false;
 }
 
+/* A blocking command that may have taken an element. */
+static void put_blocked(struct session *s, struct list *items, const struct journal *j,
+                        const struct record *r)
+{
+    const char *answer = blocking_in_doubt(s, r->command, journal_has(j, r));
+    s->service->report.in_doubt++;
+    if (answer == NULL) {
+        put_again(s, items, j, r);
+    } else {
+        park_answer(items, slice_str(answer));
+        blocking_done(s);
+    }
+}
+
 static void put_not_executed(struct session *s, struct list *items, const struct record *r)
 {
     struct buf words = {0};
@@ -195,14 +208,7 @@ static void put(const struct judgement *g, uint32_t i, struct list *items)
         s->service->report.in_doubt++;
         park_answer(items, slice_str(exec_in_doubt));
         return;
-    case NIL:
-        s->service->report.in_doubt++;
-        log_limited(
-            LOG_WARNING, "blocking-in-doubt",
-            "service=%s command=%s action=\"answered nil; an element may have been popped\"",
-            s->service->config->name, r->command->name);
-        park_answer(items, slice_str(session_nil(s, r->command)));
-        return;
+    case BLOCKED: put_blocked(s, items, g->journal, r); return;
     case OK: park_answer(items, slice_str("+OK\r\n")); return;
     case QUEUED: park_answer(items, slice_str("+QUEUED\r\n")); return;
     case NOT_EXECUTED: put_not_executed(s, items, r); return;
@@ -278,6 +284,7 @@ void session_take_back(struct session *s)
     s->outstanding = 0;
     park_in_front(s, &items);
     session_forget_asked(s);
+    blocking_back(s);
 }
 
 void session_end(struct session *s, enum session_end end, const char *what)

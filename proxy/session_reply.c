@@ -1,5 +1,5 @@
 /* Answers on their way from a link to the client, and what they make of the session. */
-#include "proxy/session_input.h"
+#include "proxy/session_blocking.h"
 
 #include <stdlib.h>
 
@@ -104,6 +104,10 @@ static void note_answer(struct session *s, const struct command *command, struct
         !(command == &command_unknown && slice_starts_with(reply, "-ERR unknown command"))) {
         s->pinned = true;
     }
+    if (command->may_block) {
+        blocking_done(s);
+        s->link->unblock = UNBLOCK_NONE;
+    }
     if (!command_repeatable(command)) {
         s->wrote_in = s->link->generation;
     }
@@ -143,14 +147,6 @@ void session_request_done(struct session *s)
     }
 }
 
-/* The server ended a blocked command because its role changed: it popped nothing. Answered as the
- * time-out that it amounts to; but WAIT has no such answer. */
-static bool force_unblocked(const struct command *command, struct slice reply)
-{
-    return command->may_block && command->cls != COMMAND_WRITE && command->cls != COMMAND_WAIT &&
-           slice_starts_with(reply, "-UNBLOCKED force unblock");
-}
-
 /* What we took for a request, the server does not: its limits before AUTH are lower. */
 static bool breaks_protocol(const struct record *r, struct slice reply)
 {
@@ -160,12 +156,7 @@ static bool breaks_protocol(const struct record *r, struct slice reply)
 void session_answer(struct session *s, const struct command *command, struct block *block,
                     struct slice reply, char type)
 {
-    if (force_unblocked(command, reply)) {
-        service_hint(s->service, s->link->generation, HINT_REFUSED);
-        session_give_str(s, session_nil(s, command));
-    } else {
-        session_give(s, block, reply);
-    }
+    session_give(s, block, reply);
     note_answer(s, command, reply, type);
     s->large_left -= s->large_left > 0;
     s->healed -= s->healed > 0;

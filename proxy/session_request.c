@@ -7,6 +7,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/route.h"
+#include "proxy/session_blocking.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
@@ -120,6 +121,7 @@ static enum route decide(const struct session *s, const struct request *r, const
         .raw = raw,
         .mixed =
             r->command->cls == COMMAND_SUBSCRIBE && s->outstanding > 0 && !last_subscribes(s->link),
+        .blocking = blocking_ahead(s),
         .judging = s->tentative != NULL,
         .scout = s->scout,
         .multi = s->multi,
@@ -312,6 +314,11 @@ static void submit(struct session *s, const struct request *r, const struct aim 
 }
 
 bool request_take(struct session *s, const struct request *r)
+{
+    return r->command->may_block ? blocking_take(s, r) : request_send(s, r);
+}
+
+bool request_send(struct session *s, const struct request *r)
 {
     if (r->command->cls != COMMAND_AUTH && !is_vetted(s)) {
         return false;

@@ -6,7 +6,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
-#include "proxy/session_input.h"
+#include "proxy/session_blocking.h"
 #include "proxy/session_restore.h"
 #include "proxy/worker.h"
 
@@ -33,10 +33,25 @@ bool is_refusal(struct slice reply)
     return tells(reply, ARRAY_LEN(refusals));
 }
 
+/* A blocked command was ended by the server, for its role changes, or by us: it took nothing. */
+static bool was_unblocked(const struct session *s, const struct command *command,
+                          struct slice reply)
+{
+    return s->link->unblock == UNBLOCK_PROVEN ||
+           (blocking_takes_all_or_nothing(command) &&
+            slice_starts_with(reply, "-UNBLOCKED force unblock"));
+}
+
+/* That reply to r proves that nothing came of it. */
+static bool ran_not(const struct session *s, const struct record *r, struct slice reply)
+{
+    return is_refusal(reply) || was_unblocked(s, r->command, reply);
+}
+
 /* The refusals by which a node tells that it is no primary. */
 static bool tells_demotion(struct slice reply)
 {
-    return tells(reply, 2);
+    return tells(reply, 2) || slice_starts_with(reply, "-UNBLOCKED force unblock");
 }
 
 static void kept_free(struct kept *k)
@@ -113,7 +128,7 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
         service_hint(s->service, s->link->generation, HINT_REFUSED);
     }
     bool lost_script = !s->multi && healing_may(r, reply);
-    bool eligible = !r->asker.own && (lost_script || is_refusal(reply)) &&
+    bool eligible = !r->asker.own && (lost_script || ran_not(s, r, reply)) &&
                     journal_has(&s->link->journal, r) && transaction_can_move(s);
     struct healing *healing = NULL;
     if (!eligible || (forgeable && !may_ask(s)) || (lost_script && !healing_asks(s, &healing, r))) {
@@ -122,7 +137,7 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
     if (forgeable && !lost_script) {
         ask_role(s);
     }
-    log_limited(LOG_INFO, "request-refused", "service=%s command=%s error=%s",
+    log_limited(LOG_INFO, "request-refused", "service=%s command=%s answer=%s",
                 s->service->config->name, command->name, log_quote(slice_of(reply.p, reply.n - 2)));
     s->tentative = xcalloc(1, sizeof *s->tentative);
     s->tentative->safe = true;
@@ -136,7 +151,8 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
 
 bool tentative_keeps(struct session *s, const struct record *r, struct slice reply)
 {
-    return s->tentative != NULL || (reply.p[0] == '-' && begin(s, r, reply));
+    bool refusal = reply.p[0] == '-' || s->link->unblock == UNBLOCK_PROVEN;
+    return s->tentative != NULL || (refusal && begin(s, r, reply));
 }
 
 /* In a transaction only an EXEC that succeeds has done anything. */
@@ -170,7 +186,7 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
         t->multi = true;
         return true;
     }
-    if (is_refusal(reply)) {
+    if (ran_not(s, r, reply)) {
         return !r->command->forgeable || t->ask_role;
     }
     if (t->healing != NULL && healing_may(r, reply)) {
@@ -183,6 +199,7 @@ void tentative_keep(struct session *s, const struct record *r, struct slice repl
 {
     struct tentative *t = s->tentative;
     t->safe = t->safe && answer_is_safe(s, r, reply);
+    s->link->unblock = UNBLOCK_NONE;
     if (r->asker.own) {
         return;
     }

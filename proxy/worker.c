@@ -11,6 +11,7 @@
 #include "proxy/base/log.h"
 #include "proxy/server.h"
 #include "proxy/service.h"
+#include "proxy/unblock.h"
 
 #define WORKER_MAGIC    0x30b40006u
 #define READ_SPACE_PART 4 /* with less room than this part of a block: a new one is taken */
@@ -353,10 +354,29 @@ static void for_each_session(struct worker *w, void (*visit)(struct session *s))
     }
 }
 
+static void drain_unless_blocked(struct session *s)
+{
+    if (!session_blocked(s)) {
+        session_drain_now(s);
+    }
+}
+
 static void on_drain_over(struct wheel_timer *timer)
 {
     struct worker *w = CONTAINER_OF(timer, struct worker, drain_timer);
     CHECK_MAGIC(w, WORKER_MAGIC);
+    if (!w->drained) {
+        /* Those that are blocked hear of it from the server, and end with that answer. */
+        w->drained = true;
+        for (size_t i = 0; i < w->config->service_count; i++) {
+            unblock_begin(&w->services[i]);
+        }
+        for_each_session(w, drain_unless_blocked);
+        if (w->sessions.count > 0) {
+            loop_arm(w->loop, timer, DRAIN_UNBLOCK_MS, on_drain_over);
+        }
+        return;
+    }
     for_each_session(w, session_drain_now);
 }
 

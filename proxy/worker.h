@@ -45,6 +45,7 @@ struct worker {
     uint32_t warm_links;
     struct wheel_timer drain_timer;
     bool draining;
+    bool drained;          /* its time is over: what is blocked was unblocked, the rest has ended */
     bool relieve;          /* it holds too much, and more than other workers */
     uint64_t given_up;     /* sessions closed for that */
     _Atomic int64_t held;  /* by its buffers, as of its last turn */

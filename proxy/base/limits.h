@@ -59,6 +59,7 @@
 #define FRAME_IDLE_MAX_MS   60000u /* a frame begun by a client without another byte */
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
 #define LEFT_BLOCKED_MS     100u   /* a blocking command just sent of a client that has gone */
+#define DRAIN_UNBLOCK_MS    500u   /* at the end of a drain, until the blocked have heard of it */
 
 /* A new primary gets the scripts before requests that waited; they wait for that no longer than so.
  * They are loaded as the first user of so many who may. */

@@ -158,30 +158,46 @@ static int64_t header(const char *p, const char *end, const char **next)
     return number;
 }
 
-static enum args_result parse_multibulk(struct slice frame, struct args *a)
+bool args_walk_begin(struct args_walk *w, struct slice frame)
 {
-    const char *end = frame.p + frame.n;
-    const char *p;
-    int64_t count = header(frame.p, end, &p);
-    if (count <= 0) {
-        return ARGS_EMPTY;
+    CHECK(frame.n > 0);
+    *w = (struct args_walk){.end = frame.p + frame.n};
+    if (frame.p[0] != '*') {
+        return false;
     }
-    a->count = (uint32_t)count;
-    while (a->kept < a->count && a->kept < ARGS_KEPT) {
-        CHECK(p < end);
-        int64_t n = header(p, end, &p);
-        CHECK(n >= 0 && n + 2 <= end - p);
-        a->v[a->kept++] = slice_of(p, (size_t)n);
-        p += n + 2;
+    int64_t count = header(frame.p, w->end, &w->p);
+    w->left = count > 0 ? (uint32_t)count : 0;
+    return true;
+}
+
+bool args_walk_next(struct args_walk *w, struct slice *arg)
+{
+    if (w->left == 0) {
+        return false;
     }
-    return ARGS_OK;
+    CHECK(w->p < w->end);
+    int64_t n = header(w->p, w->end, &w->p);
+    CHECK(n >= 0 && n + 2 <= w->end - w->p);
+    *arg = slice_of(w->p, (size_t)n);
+    w->p += n + 2;
+    w->left--;
+    return true;
+}
+
+static enum args_result parse_multibulk(struct args_walk *w, struct args *a)
+{
+    a->count = w->left;
+    while (a->kept < ARGS_KEPT && args_walk_next(w, &a->v[a->kept])) {
+        a->kept++;
+    }
+    return a->count > 0 ? ARGS_OK : ARGS_EMPTY;
 }
 
 enum args_result args_parse(struct slice frame, struct args *out)
 {
-    CHECK(frame.n > 0);
+    struct args_walk w;
     *out = (struct args){0};
-    return frame.p[0] == '*' ? parse_multibulk(frame, out) : parse_inline(frame, out);
+    return args_walk_begin(&w, frame) ? parse_multibulk(&w, out) : parse_inline(frame, out);
 }
 
 void args_free(struct args *a)

@@ -34,6 +34,16 @@ void args_free(struct args *a);
 /* Writes the request anew without its arguments [1, 1 + skip), of which there are that many. */
 void args_without(struct slice frame, uint32_t skip, struct buf *out);
 
+/* All arguments of a whole frame that begins with '*', one after another. */
+struct args_walk {
+    const char *p, *end;
+    uint32_t left; /* how many are still to come */
+};
+/* False for an inline frame. */
+bool args_walk_begin(struct args_walk *w, struct slice frame) NODISCARD;
+/* False when there are no more. */
+bool args_walk_next(struct args_walk *w, struct slice *arg) NODISCARD;
+
 /* True for an inline frame that every server splits alike: printable words, one space between
  * them, no quotes or backslashes, CR LF at the end. */
 bool args_inline_plain(struct slice frame);

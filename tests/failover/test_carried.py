@@ -101,11 +101,14 @@ def is_busy(node):
 
 
 def test_wait_is_never_answered_nil(setup):
-    """The server ends it as it ends blocked clients; its answer is a number or an error."""
-    (node, other), _, proxy = setup
+    """The server ends it as it ends blocked clients; it waits for the new primary, where no replica
+    is known to have what was written on the old one."""
+    (node, other), sentinel, proxy = setup
     with proxy.connect() as client:
         client.ok("SET", "k", "v")
         client.send(b"*3\r\n$4\r\nWAIT\r\n$1\r\n1\r\n$1\r\n0\r\n")
         wait_until(lambda: node.info("clients")["blocked_clients"] == "1", 5, "WAIT to block")
         node.call("REPLICAOF", "127.0.0.1", other.port)
-        assert isinstance(client.read(), ServerError)
+        wait_until(lambda: node.info("clients")["blocked_clients"] == "0", 5, "WAIT to end")
+        sentinel.switch(other.address, 2)
+        assert client.read() == 0

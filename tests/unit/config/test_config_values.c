@@ -38,6 +38,7 @@ static void test_defaults(void **state)
     assert_int_equal(v->hold_grace_ms, 50);
     assert_int_equal(v->stall_timeout_ms, 250);
     assert_int_equal(v->connect_timeout_ms, 1000);
+    assert_int_equal(v->blocking_in_doubt, DOUBT_NIL);
     assert_int_equal(v->links, LINKS_SHARED);
     assert_int_equal(v->links_per_profile, 1);
     assert_int_equal(v->client_output_limit, 512 * 1024 * 1024);
@@ -82,6 +83,10 @@ static const struct range_case ranges[] = {
     {"service.mymaster.hold-on-failover", {"yes", "no"}, {"maybe"}, "yes or no"},
     {"service.mymaster.follow-role", {"yes", "no"}, {"maybe"}, "yes or no"},
     {"service.mymaster.hold-grace", {"0", "10s"}, {"10001ms"}, "0..10s"},
+    {"service.mymaster.blocking-in-doubt",
+     {"nil", "error", "resend"},
+     {"Nil", "null", "yes"},
+     "nil, error or resend"},
     {"service.mymaster.stall-timeout", {"10ms", "1m"}, {"9ms", "61s"}, "10ms..1m"},
     {"service.mymaster.connect-timeout", {"10ms", "1m"}, {"9ms", "61s"}, "10ms..1m"},
     {"service.mymaster.links",

@@ -180,14 +180,46 @@ static void test_answers_at_every_split(void **state)
     }
 }
 
+static const struct {
+    const char *reply;
+    int64_t id;
+} ids[] = {
+    {":77\r\n", 77},
+    {":9223372036854775807\r\n", INT64_MAX},
+    {":0\r\n", 0},
+    {":-1\r\n", 0},
+    {"-NOPERM no\r\n", 0},
+    {"+OK\r\n", 0},
+    {":99999999999999999999\r\n", 0},
+    {"-NOAUTH no\r\n", 0},
+};
+
+/* Asked last; whatever comes instead of a number is no failure. */
+static void test_client_id(void **state)
+{
+    (void)state;
+    struct profile p;
+    profile_init(&p);
+    for (size_t i = 0; i < ARRAY_LEN(ids); i++) {
+        struct greeting g = {0};
+        greeting_begin(&g, &p, slice_str(""), &plain, GREET_STEPS);
+        greeting_ask_id(&g);
+        assert_buf(&g.out, ROLE "*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n");
+        assert_int_equal(greeting_feed(&g, slice_str(MASTER)), GREETING_MORE);
+        assert_int_equal(greeting_feed(&g, slice_str(ids[i].reply)), GREETING_DONE);
+        assert_int_equal(g.client_id, ids[i].id);
+        greeting_clear(&g);
+    }
+    profile_clear(&p);
+}
+
 int main(void)
 {
     command_init();
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_apply),
-        cmocka_unit_test(test_same),
-        cmocka_unit_test(test_greeting_text),
-        cmocka_unit_test(test_answers_at_every_split),
+        cmocka_unit_test(test_apply),         cmocka_unit_test(test_same),
+        cmocka_unit_test(test_greeting_text), cmocka_unit_test(test_answers_at_every_split),
+        cmocka_unit_test(test_client_id),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
