@@ -361,6 +361,11 @@ def test_41_demotion_by_hand():
         old.call("REPLICAOF", *new.address)
         client.send(encode("INCR", "n"))
         late.send(encode("EXEC"))
+        wait_until(lambda: proxy.entries("suspect-begin"), 5, "suspicion")
+        # Behind it nothing is sent. An EXEC that was has been executed by the next PING, and is
+        # taken back with its connection.
+        old.call("PING")
+        wait_until(lambda: b" cmd=exec" not in old.call("CLIENT", "LIST"), 5, "the refusal")
         sentinel.switch(new.address, 2)
         assert client.read() == "QUEUED"
         assert client.call("EXEC") == [1, 2]
