@@ -126,6 +126,30 @@ def test_38_another_answer(case, client, ending):
     assert client.call("EXEC") == [1]
 
 
+@pytest.mark.parametrize("differs", [False, True], ids=["same", "other"])
+def test_38_of_a_subscriber(case, client, differs):
+    """RESP3: its subscriptions are had again outside of the transaction, whatever becomes of it."""
+    node, _, proxy = case
+    client.ok("HELLO", "3")
+    assert client.call("SUBSCRIBE", "ch")[:2] == [b"subscribe", b"ch"]
+    queue(client, ("INCR", "n"))
+    if differs:
+        node.call("ACL", "SETUSER", "default", "-incr")
+    try:
+        aborted = len(proxy.entries("transaction-aborted"))
+        cut(case)
+        if differs:
+            wait_until(lambda: len(proxy.entries("transaction-aborted")) > aborted, 5, "the end")
+        wait_until(lambda: node.call("PUBSUB", "NUMSUB", "ch") == [b"ch", 1], 5, "the subscription")
+    finally:
+        node.call("ACL", "SETUSER", "default", "+incr")
+    assert node.call("PUBLISH", "ch", "one") == 1
+    assert client.read() == [b"message", b"ch", b"one"]
+    assert client.call("EXEC") == (ABORTED if differs else [1])
+    assert node.call("PUBLISH", "ch", "two") == 1
+    assert client.read() == [b"message", b"ch", b"two"]
+
+
 @pytest.mark.parametrize("size,frames,goes_on", [
     (200 * KIB, 5, True),        # each in pieces, as it comes
     (200 * KIB, 6, False),
