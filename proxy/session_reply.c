@@ -260,6 +260,7 @@ void session_become_raw(struct session *s, const char *why)
     struct link *l = s->link;
     CHECK(l->kind == LINK_EXCLUSIVE);
     journal_forget_requests(&l->journal);
+    session_forget_asked(s);
     s->outstanding = 0;
     l->raw = true;
     l->streaming = false;

@@ -31,7 +31,7 @@ struct rest {
 
 enum got { GOT, GOT_PART, GOT_ELSE };
 
-/* A line that begins with that type and holds a number of nine digits at most. */
+/* A line that begins with that type and holds a canonical number of nine digits at most. */
 static enum got number(struct rest *r, char type, uint32_t *out)
 {
     const char *p = r->p;
@@ -41,7 +41,7 @@ static enum got number(struct rest *r, char type, uint32_t *out)
         return GOT_ELSE;
     }
     for (p += p < r->end; p < r->end && *p >= '0' && *p <= '9'; p++) {
-        if (++digits > 9) {
+        if (++digits > 9 || (digits == 2 && n == 0)) {
             return GOT_ELSE;
         }
         n = n * 10 + (uint32_t)(*p - '0');

@@ -6,6 +6,7 @@ import threading
 import time
 
 import pytest
+import redis
 
 from support.case import judged, one_node, relayed, scenario
 from support.relay import DOWN, Rule
@@ -387,6 +388,40 @@ def test_44_requests_of_a_subscriber(stage):
         assert client.call("SUBSCRIBE", "d") == [b"subscribe", b"d", 2]
         assert client.call("GET", "k") is None
         stage.relay.freeze(False)
+
+
+def test_44_redis_py(stage):
+    """Its loop goes on with the connection it has, and sees messages only."""
+    host, port = stage.proxy.address
+    with redis.Redis(host=host, port=port, decode_responses=True) as client:
+        heard, sockets = client.pubsub(), set()
+
+        def get(kind):
+            """The next message of that kind; redis-py gives None for what it does not wait for."""
+            while True:
+                message = heard.get_message(timeout=10)
+                sockets.add(heard.connection._sock.getsockname())
+                if message is not None:
+                    assert message["type"] == kind, message
+                    return message["channel"], message["data"]
+        heard.subscribe("c", "d")
+        assert [get("subscribe") for _ in range(2)] == [("c", 1), ("d", 2)]
+        heard.psubscribe("p*")
+        assert get("psubscribe") == ("p*", 3)
+        stage.announce()
+        stage.switch()
+        wait_until(lambda: stage.proxy.entries("subscriptions-restored"), 10, "the subscriptions")
+        for number in range(5):
+            assert client.publish("c", number) == 1
+            assert get("message") == ("c", str(number))
+        client.publish("px", "x")
+        assert get("pmessage") == ("px", "x")
+        heard.unsubscribe("c")
+        assert get("unsubscribe") == ("c", 2)
+        heard.ping()
+        assert get("pong")[1] == ""
+        heard.close()
+        assert len(sockets) == 1
 
 
 def monitor_lines(client, words):

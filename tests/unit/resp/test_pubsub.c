@@ -60,6 +60,7 @@ static const struct {
      0},
     {SUB("$-1\r\n", "0"), PUBSUB_CONFIRMED, {PUBSUB_CHANNEL, true}, false, NULL, 0},
     {SUB("$1\r\na\r\n", "-1"), PUBSUB_CONFIRMED, {PUBSUB_CHANNEL, true}, false, NULL, 0},
+    {SUB("$1\r\na\r\n", "01"), PUBSUB_CONFIRMED, {PUBSUB_CHANNEL, true}, false, NULL, 0},
     {SUB("+a\r\n", "1"), PUBSUB_CONFIRMED, {PUBSUB_CHANNEL, true}, false, NULL, 0},
     {"*4\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n:1\r\n", PUBSUB_OTHER, {0}, false, NULL, 0},
 };
