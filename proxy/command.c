@@ -239,7 +239,9 @@ bool command_repeatable(const struct command *command)
     case COMMAND_QUIT:
     case COMMAND_RESET:
     case COMMAND_SUBSCRIBE:
-    case COMMAND_MONITOR: return true;
+    case COMMAND_MONITOR:
+    case COMMAND_TRACKING:
+    case COMMAND_CACHING: return true;
     case COMMAND_WRITE:
     case COMMAND_SCRIPT:
     case COMMAND_BLOCKING:
@@ -248,7 +250,7 @@ bool command_repeatable(const struct command *command)
     case COMMAND_WAIT:
     case COMMAND_HTTP:
     case COMMAND_RAW:
-    case COMMAND_TRACKING: return false;
+    case COMMAND_STATE: return false;
     }
     UNREACHABLE("command class");
 }

@@ -32,9 +32,11 @@ enum command_class {
     /* Afterwards replies can't be paired one to one with requests: SYNC, PSYNC, REPLCONF, CLIENT
      * REPLY, SCRIPT DEBUG. */
     COMMAND_RAW,
-    /* Leaves a state in the connection that can't be carried to another one: CLIENT TRACKING,
-     * CACHING, NO-EVICT, NO-TOUCH, CAPA. */
-    COMMAND_TRACKING,
+    COMMAND_TRACKING, /* CLIENT TRACKING */
+    COMMAND_CACHING,  /* CLIENT CACHING */
+    /* Leaves a state in the connection that can't be carried to another one: CLIENT NO-EVICT,
+     * NO-TOUCH, CAPA. */
+    COMMAND_STATE,
 };
 
 /* What kind of link a command needs. */

@@ -154,6 +154,19 @@ static uint64_t end_of(const struct journal *j, const struct record *r)
     return r->end < j->queued ? r->end : j->queued;
 }
 
+struct slice journal_view(const struct journal *j, const struct record *r, struct buf *copy)
+{
+    size_t n = journal_bytes(j, r);
+    size_t from = n > 0 && r->begin > j->kept ? (size_t)(r->begin - j->kept) : 0;
+    struct iovec piece;
+    if (chain_iov(&j->bytes, from, from + n, &piece, 1) == 1 && piece.iov_len == n) {
+        return slice_of(piece.iov_base, n);
+    }
+    journal_copy(j, r, buf_reserve(copy, n));
+    buf_commit(copy, n);
+    return buf_slice(copy);
+}
+
 size_t journal_bytes(const struct journal *j, const struct record *r)
 {
     return journal_has(j, r) ? (size_t)(end_of(j, r) - r->begin) : 0;

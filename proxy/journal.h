@@ -11,6 +11,7 @@
 #define VEDETTE_PROXY_JOURNAL_H
 
 #include "proxy/base/block.h"
+#include "proxy/base/buf.h"
 #include "proxy/command.h"
 
 /* Whose request it is: a worker's session by its place in the table of sessions and its serial
@@ -28,6 +29,7 @@ enum ask {
     ASK_SELF,        /* we wanted to know, or only to say it */
     ASK_LISTEN,      /* the link is to hear what another one heard */
     ASK_CAUGHT_UP,   /* what it would not have kept for a slow reader has not been lost */
+    ASK_TRACKING,    /* the link is to tell what becomes of what the client stores */
     ASK_TRANSACTION, /* it belongs to a transaction that was begun on another link */
 };
 
@@ -99,6 +101,9 @@ void journal_adopt(struct journal *j, struct block_pool *pool, const struct jour
                    const struct record *r);
 /* True if all bytes of r that were ever appended are still here. */
 bool journal_has(const struct journal *j, const struct record *r);
+/* The bytes of r that are here: where they lie if together, else copied into `copy`, which is empty
+ * and the caller's to release. */
+struct slice journal_view(const struct journal *j, const struct record *r, struct buf *copy);
 /* How many bytes of r are here, and a copy of them into `to`. */
 size_t journal_bytes(const struct journal *j, const struct record *r);
 void journal_copy(const struct journal *j, const struct record *r, char *to);

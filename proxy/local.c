@@ -5,6 +5,7 @@
 #include "proxy/linkset.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
+#include "proxy/session_tracking.h"
 #include "proxy/worker.h"
 
 void say_not_executed(const struct session *s, struct buf *to)
@@ -54,6 +55,7 @@ static void reset(struct session *s)
     buf_release(&s->name);
     transaction_over(s);
     listening_forget(s);
+    tracking_end(s);
     s->pinned = false;
     s->uncarried = NULL;
     session_give_str(s, "+RESET\r\n");

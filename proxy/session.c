@@ -10,6 +10,7 @@
 #include "proxy/base/log.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_subscribe.h"
+#include "proxy/session_tracking.h"
 #include "proxy/transaction.h"
 #include "proxy/worker.h"
 
@@ -196,6 +197,7 @@ void session_free(struct session *s)
     buf_release(&s->name);
     session_forget_asked(s);
     listening_forget(s);
+    tracking_end(s);
     s->magic = 0;
     free(s);
 }

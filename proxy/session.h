@@ -16,6 +16,7 @@
 
 struct blocking;
 struct subscriptions;
+struct tracking;
 struct transaction;
 struct worker_service;
 
@@ -105,6 +106,7 @@ struct session {
     bool multi_lost;     /* it can't be carried out any more */
     bool watch_lost;     /* on a link that is gone */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
+    struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
     const char *uncarried;           /* state that would be lost with the link; NULL: none */
     struct subscriptions *subs;      /* what it listens to; NULL: nothing */
 

@@ -16,6 +16,7 @@
 #include "proxy/base/log.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
+#include "proxy/session_tracking.h"
 #include "proxy/worker.h"
 
 static const char in_doubt[] = "-INDOUBT The primary was lost after the command was sent; it may "
@@ -247,6 +248,7 @@ static void give_back(struct session *s, const struct journal *j)
         put(&g, i, &items);
     }
     free(g.verdicts);
+    tracking_lost(s, &items);
     park_in_front(s, &items);
     if (settled && s->multi) {
         transaction_abort(s); /* by a refusal that the client is shown */
@@ -345,6 +347,9 @@ void session_give_up_link(struct session *s, enum link_end end)
     if (s->link->raw && s->state == SESSION_ENDING) {
         session_finish(s, SESSION_END_CLIENT);
         return;
+    }
+    if (tracking_told_here(s)) {
+        s->uncarried = "invalidations redirected to it";
     }
     if (s->uncarried != NULL) {
         session_end(s, SESSION_END_UNCARRIED, s->uncarried);

@@ -7,6 +7,7 @@
 #include "proxy/base/log.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
+#include "proxy/session_tracking.h"
 #include "proxy/transaction.h"
 #include "proxy/worker.h"
 
@@ -93,7 +94,7 @@ static void note_answer(struct session *s, const struct command *command, struct
     case COMMAND_SELECT:
     case COMMAND_SETNAME: session_profile_answered(s, command, type); break;
     case COMMAND_MONITOR: listening_monitor_answered(s, type); break;
-    case COMMAND_TRACKING:
+    case COMMAND_STATE:
         if (type == '+') {
             s->uncarried = command->name;
         }
@@ -117,6 +118,9 @@ static void note_answer(struct session *s, const struct command *command, struct
     }
     if (s->scout) {
         service_scout_succeeded(s->service, s);
+    }
+    if (s->tracking != NULL) {
+        tracking_answered(s, command);
     }
     s->last_deadline_ms = 0;
 }
@@ -166,6 +170,9 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
 {
     if (type == '>') {
         session_give(s, block, reply);
+        if (s->tentative != NULL) {
+            s->tentative->overtaken = true;
+        }
         return;
     }
     struct journal *j = &s->link->journal;
@@ -191,6 +198,11 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
         if (!r.asker.own) {
             bool multi = s->multi;
             session_answer(s, r.command, block, reply, type);
+            if (r.command->link == COMMAND_PINNED && type == '+') {
+                struct buf copy = {0};
+                tracking_noted(s, r.command, journal_view(j, &r, &copy));
+                buf_release(&copy);
+            }
             if (multi && s->multi) {
                 transaction_queued(s, j, &r, reply);
             }

@@ -4,16 +4,19 @@
 #include "proxy/service.h"
 #include "proxy/session_input.h"
 #include "proxy/session_subscribe.h"
+#include "proxy/session_tracking.h"
 #include "proxy/worker.h"
 
 bool session_lives_on_link(const struct session *s)
 {
-    return s->transaction != NULL || s->subs != NULL;
+    return s->transaction != NULL || s->tracking != NULL || s->subs != NULL;
 }
 
 void session_restore(struct session *s)
 {
+    tracking_say(s);
     listening_say(s);
+    tracking_say_caching(s);
     transaction_say(s); /* the last: behind MULTI all else would be queued */
 }
 
@@ -24,6 +27,7 @@ void session_restored(struct session *s, enum ask ask, struct slice reply)
     case ASK_SELF: return;
     case ASK_LISTEN: listening_said(s, reply); return;
     case ASK_CAUGHT_UP: listening_caught_up(s); return;
+    case ASK_TRACKING: tracking_said(s, reply); return;
     case ASK_TRANSACTION: transaction_said(s, reply); return;
     }
     UNREACHABLE("ask");

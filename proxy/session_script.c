@@ -20,21 +20,11 @@ struct healing {
 };
 
 /* The argument of a request that the journal still has: of EVAL the script, of EVALSHA its SHA1.
- * copy: owned by the caller, and used where the bytes don't lie together. */
+ * copy: see journal_view. */
 static struct slice script_argument(const struct journal *j, const struct record *r,
                                     struct args *args, struct buf *copy)
 {
-    size_t n = journal_bytes(j, r);
-    struct iovec piece;
-    size_t from = (size_t)(r->begin - j->kept);
-    struct slice frame;
-    if (chain_iov(&j->bytes, from, from + n, &piece, 1) == 1 && piece.iov_len == n) {
-        frame = slice_of(piece.iov_base, n);
-    } else {
-        journal_copy(j, r, buf_reserve(copy, n));
-        buf_commit(copy, n);
-        frame = buf_slice(copy);
-    }
+    struct slice frame = journal_view(j, r, copy);
     uint32_t at = r->command->script == SCRIPT_LOAD ? 2 : 1;
     bool good = args_parse(frame, args) == ARGS_OK && args->kept > at;
     return good ? args->v[at] : slice_of(NULL, 0);

@@ -8,6 +8,7 @@
 #include "proxy/resp/emit.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_restore.h"
+#include "proxy/session_tracking.h"
 #include "proxy/worker.h"
 
 /* Redis 7.0 processCommand answers these before it runs anything; only the code word is the same in
@@ -248,11 +249,18 @@ void tentative_give_up(struct session *s)
     link_touch(s->link);
     for (struct kept *k = kept_of(list_pop(&t->kept)); k != NULL; k = kept_of(list_pop(&t->kept))) {
         bool multi = s->multi;
-        session_answer(s, k->command, NULL, buf_slice(&k->reply), buf_head(&k->reply)[0]);
+        char type = buf_head(&k->reply)[0];
+        session_answer(s, k->command, NULL, buf_slice(&k->reply), type);
+        if (k->command->link == COMMAND_PINNED && type == '+') {
+            tracking_noted(s, k->command, buf_slice(&k->frame));
+        }
         if (multi && s->multi) {
             transaction_queued_frame(s, buf_slice(&k->frame), buf_slice(&k->reply));
         }
         kept_free(k);
+    }
+    if (t->overtaken) {
+        tracking_flush(s); /* it may have been about what was given only now */
     }
     tentative_clear(&t);
     session_requests_done(s);

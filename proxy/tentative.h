@@ -26,6 +26,7 @@ struct tentative {
     bool ask_role;           /* a script may forge such words: ROLE on this link decides */
     bool multi;              /* in a transaction, as of the last reply kept */
     bool spoilt;             /* ... in which something was refused: its EXEC runs nothing */
+    bool overtaken;          /* by a push */
     struct healing *healing; /* scripts that the server has lost: see session_input.h; or NULL */
     struct list kept;        /* oldest first */
     size_t reply_bytes;

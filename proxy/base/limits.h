@@ -69,6 +69,10 @@
 /* Different scripts that one session can have loaded at once because the server has lost them. */
 #define HEALED_SCRIPTS_MAX 16u
 
+/* Requests of one client that switched CLIENT TRACKING on, kept to be said again: prefixes add up.
+ */
+#define TRACKING_SAID_MAX (64u << 10)
+
 /* Links that the sessions of one profile may share in one worker, and idle ones kept for sessions
  * that need one alone: a transaction then costs no handshake. */
 #define LINKS_PER_PROFILE_MAX 8u

@@ -87,6 +87,12 @@ bool name_set_add(struct name_set *set, struct slice name)
     return true;
 }
 
+bool name_set_has(const struct name_set *set, struct slice name)
+{
+    struct name **at = find(set, name, hash_of(name));
+    return at != NULL && *at != NULL;
+}
+
 bool name_set_remove(struct name_set *set, struct slice name)
 {
     struct name **at = find(set, name, hash_of(name));

@@ -24,6 +24,7 @@ struct name_set {
 bool name_set_add(struct name_set *set, struct slice name);
 /* False: it was not there. */
 bool name_set_remove(struct name_set *set, struct slice name);
+bool name_set_has(const struct name_set *set, struct slice name);
 /* The names one after another: the first of NULL, then what comes behind `name`; NULL at the end.
  * The set must not change meanwhile. */
 const struct name *name_set_next(const struct name_set *set, const struct name *name);

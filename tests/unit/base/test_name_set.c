@@ -31,6 +31,7 @@ static void each_once(void **state)
     struct name_set set = {0};
     (void)state;
     assert_null(name_set_next(&set, NULL));
+    assert_false(name_set_has(&set, slice_str("a")));
     assert_false(name_set_remove(&set, slice_str("a")));
     assert_true(name_set_add(&set, slice_str("a")));
     assert_false(name_set_add(&set, slice_str("a")));
@@ -38,7 +39,10 @@ static void each_once(void **state)
     assert_true(name_set_add(&set, slice_of("a\0b", 3)));
     assert_int_equal(set.count, 3);
     assert_int_equal(walked(&set), 3);
+    assert_true(name_set_has(&set, slice_of("a\0b", 3)));
+    assert_false(name_set_has(&set, slice_of("a\0c", 3)));
     assert_true(name_set_remove(&set, slice_str("a")));
+    assert_false(name_set_has(&set, slice_str("a")));
     assert_false(name_set_remove(&set, slice_str("a")));
     assert_true(name_set_remove(&set, slice_str("")));
     assert_true(slice_eq(name_slice(name_set_next(&set, NULL)), slice_of("a\0b", 3)));

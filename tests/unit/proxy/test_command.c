@@ -106,10 +106,10 @@ static void every_class(void **state)
         {"client reply off", "client|reply", COMMAND_RAW, false, false},
         {"script debug yes", "script|debug", COMMAND_RAW, false, false},
         {"client tracking on", "client|tracking", COMMAND_TRACKING, false, false},
-        {"client caching yes", "client|caching", COMMAND_TRACKING, false, false},
-        {"client no-evict on", "client|no-evict", COMMAND_TRACKING, false, false},
-        {"client no-touch on", "client|no-touch", COMMAND_TRACKING, false, false},
-        {"client capa redirect", "client|capa", COMMAND_TRACKING, false, false},
+        {"client caching yes", "client|caching", COMMAND_CACHING, false, false},
+        {"client no-evict on", "client|no-evict", COMMAND_STATE, false, false},
+        {"client no-touch on", "client|no-touch", COMMAND_STATE, false, false},
+        {"client capa redirect", "client|capa", COMMAND_STATE, false, false},
     };
     (void)state;
     check_all(rows, ARRAY_LEN(rows));
@@ -335,7 +335,7 @@ static const struct row rows[] = {
 /* A row that changes its class, comes or goes is to be noticed here. */
 static void table_is_sorted_and_counted(void **state)
 {
-    size_t count[COMMAND_TRACKING + 1] = {0};
+    size_t count[COMMAND_STATE + 1] = {0};
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         count[rows[i].cls]++;
@@ -352,7 +352,9 @@ static void table_is_sorted_and_counted(void **state)
     assert_int_equal(count[COMMAND_RAW], 5);
     assert_int_equal(count[COMMAND_SUBSCRIBE], 6);
     assert_int_equal(count[COMMAND_HTTP], 2);
-    assert_int_equal(count[COMMAND_TRACKING], 5);
+    assert_int_equal(count[COMMAND_TRACKING], 1);
+    assert_int_equal(count[COMMAND_CACHING], 1);
+    assert_int_equal(count[COMMAND_STATE], 3);
 }
 
 int main(void)
