@@ -10,6 +10,9 @@ from support.proxy import ROOT
 
 def pytest_addoption(parser):
     parser.addoption("--full", action="store_true", help="also run the cases marked full")
+    parser.addoption("--seed", type=int, help="of the hunt: what a failed one printed")
+    parser.addoption("--hunt-faults", help="of the hunt: these instead of those it draws")
+    parser.addoption("--hunt-minutes", type=float, default=10, help="of the long hunt")
 
 
 def pytest_collection_modifyitems(config, items):

@@ -1,0 +1,193 @@
+"""Faults drawn by chance, one after the other, each done with a settled cluster behind it."""
+
+import contextlib
+import random
+import time
+
+from support.resp import ServerError
+from support.wait import wait_until
+
+
+class Fault:
+    """What was done: a kind and a number in 0..1 that fixes all that is left to choose."""
+
+    def __init__(self, kind, chance):
+        self.kind, self.chance = kind, round(chance, 3)
+
+    def __str__(self):
+        return f"{self.kind}:{self.chance}"
+
+
+def parse(text):
+    """A list written as `kill:0.2 planned:0.7`."""
+    return [Fault(kind, float(chance)) for kind, _, chance in
+            (word.partition(":") for word in text.split())]
+
+
+def drawn(seed):
+    """Without end, and always the same."""
+    rng = random.Random(seed)
+    while True:
+        yield Fault(rng.choice(KINDS), rng.random())
+
+
+class Faults:
+    """Does them to a cluster whose nodes the proxy reaches through `relays` (by port)."""
+
+    def __init__(self, cluster, relays):
+        self.cluster, self.relays = cluster, relays
+        self.crashes = []   # (begin, end) in which Redis itself may lose what it acknowledged
+        self.intended = 0   # failovers
+        self.times = []     # when each fault began
+        self.moved_by_hand = False
+
+    def do(self, fault):
+        self.times.append(time.time())
+        getattr(self, "_" + fault.kind)(fault.chance)
+        self.cluster.wait_settled(60)
+
+    def may_lose(self, when):
+        """Whether Redis may have lost what it acknowledged then."""
+        return any(begin - 0.2 <= when <= end + 0.2 for begin, end in self.crashes)
+
+    def crashed(self, since):
+        """Whether Redis may have lost what it acknowledged from then on, or just before."""
+        return any(end + 0.2 >= since for _, end in self.crashes)
+
+    def _moved(self, old):
+        self.intended += 1
+        return self.cluster.wait_primary(old, 40)
+
+    def _sentinel(self, chance):
+        return self.cluster.sentinels[int(chance * 1000) % len(self.cluster.sentinels)]
+
+    def _kill(self, _):
+        old = self.cluster.primary
+        begin = time.time()
+        old.kill()
+        self.crashes.append((begin, time.time()))
+        self._moved(old)
+        self.cluster.restart_as_replica(old)
+
+    def _term(self, _):
+        old = self.cluster.primary
+        begin = time.time()
+        old.terminate()
+        self.crashes.append((begin, time.time()))
+        self._moved(old)
+        self.cluster.restart_as_replica(old)
+
+    def _stop(self, chance):
+        """It wakes before it is known that there is another, or behind that."""
+        old = self.cluster.primary
+        begin = time.time()
+        old.pause()
+        self.crashes.append((begin, time.time()))
+        self._moved(old)
+        time.sleep(chance)
+        old.resume()
+
+    def _hiccup(self, chance):
+        node = self.cluster.primary
+        node.pause()
+        time.sleep(0.05 + chance * 0.55)
+        node.resume()
+
+    def _sleep(self, chance):
+        self.cluster.primary.call("DEBUG", "SLEEP", f"{0.05 + chance * 0.55:.2f}")
+
+    def _planned(self, chance):
+        old = self.cluster.failover(int(chance * 1000) % 3)
+        self._moved(old)
+
+    @contextlib.contextmanager
+    def _by_hand(self):
+        """Sentinel makes a failover of its own of what is done here, to whichever replica it likes,
+        which may be far behind the one that serves."""
+        self.moved_by_hand = True
+        window = [time.time(), float("inf")]
+        self.crashes.append(window)
+        old = self.cluster.primary
+        yield old
+        self._moved(old)
+        window[1] = time.time()
+
+    def _raw(self, chance):
+        """FAILOVER, without Sentinel."""
+        target = self.cluster.replicas()[int(chance * 1000) % 2]
+        with self._by_hand() as old:
+            old.call("FAILOVER", "TO", target.host, target.port, "TIMEOUT", 5000)
+            wait_until(lambda: target.role() == "master", 10, "the handover")
+
+    def _replicaof(self, chance):
+        """By hand, while writes are paused."""
+        target = self.cluster.replicas()[int(chance * 1000) % 2]
+        with self._by_hand() as old, old.connect(10) as conn:
+            conn.ok("CLIENT", "PAUSE", 2000, "WRITE")
+            wait_until(lambda: conn.ok("ROLE")[1] == target.call("ROLE")[4], 5, "all replicated")
+            target.call("REPLICAOF", "NO", "ONE")
+            conn.ok("REPLICAOF", target.host, target.port)
+
+    def _restart(self, _):
+        """Faster than Sentinel notices; what was acknowledged is in its file."""
+        node = self.cluster.primary
+        node.kill()
+        node.start()
+
+    def _links(self, _):
+        self.cluster.primary.call("CLIENT", "KILL", "TYPE", "normal")
+
+    def _cut(self, chance):
+        self.relays[self.cluster.primary.port].cut_all(rst=chance < 0.5)
+
+    def _unreachable(self, chance):
+        """From the proxy only."""
+        relay = self.relays[self.cluster.primary.port]
+        relay.refuse()
+        relay.cut_all()
+        time.sleep(chance * 2)
+        relay.refuse(False)
+
+    def _delay(self, chance):
+        relay = self.relays[self.cluster.primary.port]
+        relay.freeze()
+        time.sleep(0.02 + chance * 0.4)
+        relay.freeze(False)
+
+    def _sentinel_kill(self, chance):
+        sentinel = self._sentinel(chance)
+        sentinel.kill()
+        time.sleep(chance)
+        sentinel.start()
+
+    def _sentinel_stop(self, chance):
+        sentinel = self._sentinel(chance)
+        sentinel.pause()
+        time.sleep(0.5 + chance)
+        sentinel.resume()
+
+    def _kill_with_two_sentinels(self, chance):
+        sentinel = self._sentinel(chance)
+        sentinel.pause()
+        try:
+            old = self.cluster.primary
+            begin = time.time()
+            old.kill()
+            self.crashes.append((begin, time.time()))
+            self.intended += 1
+            wait_until(lambda: self._others_name_another(sentinel, old), 40, "a failover by two")
+        finally:
+            sentinel.resume()
+        self.cluster.restart_as_replica(old)
+
+    def _others_name_another(self, sentinel, old):
+        try:
+            return all(s.primary_port() != old.port
+                       for s in self.cluster.sentinels if s is not sentinel)
+        except ServerError:
+            return False
+
+
+KINDS = ("kill", "term", "stop", "planned", "planned", "raw", "replicaof", "restart", "hiccup",
+         "sleep", "links", "cut", "unreachable", "delay", "sentinel_kill", "sentinel_stop",
+         "kill_with_two_sentinels")
