@@ -1,6 +1,5 @@
 """One session of each kind: what it says all the time, and what must be true of the answers."""
 
-import hashlib
 import random
 import threading
 import time
@@ -96,6 +95,11 @@ class Talker(threading.Thread):
         if not low <= found <= high:
             raise Broken(f"it ran {found} times, acknowledged {len(self.acked)} "
                          f"({low} of them for certain), in doubt {len(self.doubts)}")
+
+    def check_alive(self):
+        """What comes unasked has come behind the last fault, too."""
+        if not self.acked or self.acked[-1][0] < self.faults.times[-1]:
+            raise Broken(f"nothing came behind the last fault; {len(self.acked)} before")
 
     def check_rises(self, value):
         if self.acked and value <= self.acked[-1][1] and not self.faults.crashed(self.acked[-1][0]):
@@ -220,16 +224,16 @@ class Stream(Talker):
 
 
 class Scripts(Talker):
-    """EVALSHA, and EVAL where the script is not known: never twice."""
+    """EVALSHA of what was loaded once, and goes along to each primary: never twice."""
 
     SCRIPT = "return redis.call('INCR', KEYS[1])"
-    SHA = hashlib.sha1(SCRIPT.encode()).hexdigest()
+
+    def greet(self):
+        self.sha = self.conn.ok("SCRIPT", "LOAD", self.SCRIPT)
 
     def step(self):
         key = f"script:{self.number}"
-        reply = self.conn.call("EVALSHA", self.SHA, 1, key)
-        if isinstance(reply, ServerError) and reply.code == "NOSCRIPT":
-            reply = self.conn.call("EVAL", self.SCRIPT, 1, key)
+        reply = self.conn.call("EVALSHA", self.sha, 1, key)
         # A script may have said that itself, and its node is no longer there to be asked.
         if isinstance(reply, ServerError) and reply.code == "READONLY" and \
                 self.faults.moved_by_hand:
@@ -302,7 +306,6 @@ class Publishers(Talker):
 class Subscribers(Talker):
     """Messages rise, none comes twice, and no confirmation but its own."""
 
-    closes = True
     pause = 0
     last = b""
 
@@ -329,11 +332,13 @@ class Subscribers(Talker):
         self.last = reply[2]
         self.ack(reply[2])
 
+    def check(self, node):
+        self.check_alive()
+
 
 class Monitors(Talker):
     """Sees commands of others, and is told OK once."""
 
-    closes = True
     pause = 0
 
     def greet(self):
@@ -347,6 +352,9 @@ class Monitors(Talker):
         if not isinstance(line, str) or " [" not in line:
             raise Broken(f"not a line of MONITOR: {line!r}")
         self.ack(None)
+
+    def check(self, node):
+        self.check_alive()
 
 
 class Trackers(Talker):
