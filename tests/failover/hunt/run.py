@@ -11,7 +11,7 @@ from support.proxy import Proxy, joined
 from support.relay import Relay
 from support.wait import wait_until
 
-from .faults import Faults
+from .faults import DOUBTS_MAX, Faults
 from .talkers import CROWD
 
 USER = ("ACL", "SETUSER", "hunter", "on", ">secret", "~*", "&*", "+@all")
@@ -76,10 +76,11 @@ class Hunt:
                 talker.join(100)
             for load in loads:
                 load.stop(70)
-            self._tell(faults, loads, crowd)
+            doubts = self._tell(faults, loads, crowd)
             try:
                 proxy.check_log()
                 check(cluster, faults, loads, crowd)
+                check_doubts(doubts)
             except AssertionError as error:
                 unasked = cluster.epoch() - first - faults.intended
                 if unasked > 0:
@@ -107,8 +108,9 @@ class Hunt:
         doubts += [r.done_at for load in loads for records in load.records for r in records
                    if r.outcome == INDOUBT]
         ends = [*faults.times[1:], float("inf")]
-        told = [f"{fault} {sum(begin <= d < end for d in doubts)}"
-                for fault, begin, end in zip(self.done, faults.times, ends)]
+        counts = [(fault, sum(begin <= d < end for d in doubts))
+                  for fault, begin, end in zip(self.done, faults.times, ends)]
+        told = [f"{fault} {count}" for fault, count in counts]
         rounds = {}
         for talker in crowd:
             kind = type(talker).__name__
@@ -116,6 +118,7 @@ class Hunt:
         print(f"seed {self.seed}; in doubt after each fault: {', '.join(told)}")
         print(f"rounds {rounds}, begun anew "
               f"{ {t.name: t.reconnects for t in crowd if t.reconnects} }")
+        return counts
 
 
 def check(cluster, faults, loads, crowd):
@@ -140,6 +143,11 @@ def check(cluster, faults, loads, crowd):
         except AssertionError as error:
             raise OracleError(f"{talker.name}: {error}") from error
     check_queue(crowd, node, faults)
+
+
+def check_doubts(counts):
+    many = [f"{fault} {n}" for fault, n in counts if n > DOUBTS_MAX.get(fault.kind, n)]
+    assert not many, f"in doubt without a reason: {many}"
 
 
 def check_sum(clients, final, faults):
