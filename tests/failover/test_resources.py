@@ -47,7 +47,8 @@ def crowd(proxy, count):
     with contextlib.ExitStack() as stack:
         clients = []
         for number in range(count):
-            client = stack.enter_context(proxy.connect(30, rcvbuf=4096 if number % 7 == 0 else None))
+            slow = 4096 if number % 7 == 0 else None
+            client = stack.enter_context(proxy.connect(30, rcvbuf=slow))
             with contextlib.suppress(OSError):
                 client.send(encode_all(KINDS[number % len(KINDS)]))
             clients.append(client)
