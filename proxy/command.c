@@ -241,6 +241,7 @@ bool command_repeatable(const struct command *command)
     case COMMAND_SUBSCRIBE:
     case COMMAND_MONITOR:
     case COMMAND_TRACKING:
+    case COMMAND_EVICT:
     case COMMAND_CACHING: return true;
     case COMMAND_WRITE:
     case COMMAND_SCRIPT:
@@ -248,6 +249,7 @@ bool command_repeatable(const struct command *command)
     case COMMAND_EXEC:
     case COMMAND_KILL:
     case COMMAND_WAIT:
+    case COMMAND_REPLY:
     case COMMAND_HTTP:
     case COMMAND_RAW:
     case COMMAND_STATE: return false;

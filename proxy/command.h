@@ -25,17 +25,18 @@ enum command_class {
     COMMAND_HTTP,    /* POST, Host: at these Redis closes without a word (networking.c) */
     COMMAND_KILL,    /* SCRIPT KILL, FUNCTION KILL: a busy server takes them, but no SELECT */
     COMMAND_WAIT,    /* WAIT, WAITAOF: about the writes of this connection */
+    COMMAND_REPLY,   /* CLIENT REPLY */
     COMMAND_QUIT,
     COMMAND_RESET,
     COMMAND_SUBSCRIBE, /* the SUBSCRIBE family: an answer for each name */
     COMMAND_MONITOR,   /* answered once, and what comes then answers nothing */
-    /* Afterwards replies can't be paired one to one with requests: SYNC, PSYNC, REPLCONF, CLIENT
-     * REPLY, SCRIPT DEBUG. */
+    /* Afterwards replies can't be paired one to one with requests: SYNC, PSYNC, REPLCONF, SCRIPT
+     * DEBUG. */
     COMMAND_RAW,
     COMMAND_TRACKING, /* CLIENT TRACKING */
     COMMAND_CACHING,  /* CLIENT CACHING */
-    /* Leaves a state in the connection that can't be carried to another one: CLIENT NO-EVICT,
-     * NO-TOUCH, CAPA. */
+    COMMAND_EVICT,    /* CLIENT NO-EVICT, NO-TOUCH */
+    /* Leaves a state in the connection that can't be carried to another one: CLIENT CAPA. */
     COMMAND_STATE,
 };
 

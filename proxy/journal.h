@@ -17,7 +17,8 @@
 /* Whose request it is: a worker's session by its place in the table of sessions and its serial
  * number. A session that has ended leaves orphans: no session has their serial any more. */
 struct asker {
-    uint32_t slot;
+    uint32_t slot : 31;
+    uint32_t mute : 1; /* the client does not want to hear the answer */
     uint32_t serial : 28;
     uint32_t own : 4; /* enum ask: asked by ourselves, the answer is not the client's */
 };
@@ -29,6 +30,7 @@ enum ask {
     ASK_SELF,        /* we wanted to know, or only to say it */
     ASK_LISTEN,      /* the link is to hear what another one heard */
     ASK_CAUGHT_UP,   /* what it would not have kept for a slow reader has not been lost */
+    ASK_EVICT,       /* CLIENT NO-EVICT, NO-TOUCH */
     ASK_TRACKING,    /* the link is to tell what becomes of what the client stores */
     ASK_TRANSACTION, /* it belongs to a transaction that was begun on another link */
 };

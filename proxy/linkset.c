@@ -270,7 +270,7 @@ void linkset_renew(struct linkset *set)
 /* Part of the answer to its oldest request was handed on. (A push is dropped as it comes.) */
 static bool reply_begun(const struct link *l)
 {
-    return l->streaming && l->scan.type != '>';
+    return l->streaming && l->scan.type != '>' && !journal_at(&l->journal, 0)->asker.mute;
 }
 
 /* Moves the requests of a link, but a first one whose answer was begun, to journals of their

@@ -3,6 +3,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
+#include "proxy/session_mute.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
@@ -57,6 +58,10 @@ static void reset(struct session *s)
     listening_forget(s);
     tracking_end(s);
     s->pinned = false;
+    s->hushed =
+        s->hushed && s->replies != REPLIES_OFF; /* a SKIP before it is for it, as in Redis */
+    s->replies = REPLIES_ON;
+    s->mutes = s->no_evict = s->no_touch = false;
     s->uncarried = NULL;
     session_give_str(s, "+RESET\r\n");
 }
@@ -105,6 +110,8 @@ void local_answer(struct session *s, const struct command *command, const struct
         answer_lost_transaction(s, command);
     } else if (s->set->needs_auth) {
         session_give_str(s, "-NOAUTH Authentication required.\r\n");
+    } else if (command->cls == COMMAND_REPLY && !s->refused && s->set->refused == GREET_STEPS) {
+        mute_set(s, args);
     } else if (command->cls == COMMAND_SETNAME) {
         set_name(s, args->v[2]);
     } else if (command->cls == COMMAND_GETNAME) {

@@ -19,7 +19,7 @@ static bool is_of_session(const struct route_input *in)
         (cls == COMMAND_SETNAME && in->args == 3) || (cls == COMMAND_GETNAME && in->args == 2);
     bool wait = cls == COMMAND_WAIT && in->writes_lost &&
                 in->args == (strcmp(in->command->name, "wait") == 0 ? 3u : 4u);
-    return (name && in->shares && !in->exclusive) || (wait && !in->multi);
+    return in->flag || (name && in->shares && !in->exclusive) || (wait && !in->multi);
 }
 
 static bool is_local(const struct route_input *in)
@@ -59,7 +59,7 @@ enum route route_decide(const struct route_input *in)
     bool elsewhere = in->elsewhere || (in->link_open && !usable);
     if (in->asking || in->listening || in->blocking || in->judging || in->full ||
         in->outstanding >= SESSION_OUTSTANDING_MAX ||
-        (in->outstanding > 0 && (elsewhere || needs_quiet(in, local)))) {
+        (in->outstanding > 0 && !in->silent && (elsewhere || needs_quiet(in, local)))) {
         return ROUTE_DRAIN;
     }
     if (local) {

@@ -34,6 +34,8 @@ struct route_input {
     bool raw;                   /* behind it nothing can be told apart on its link */
     bool mixed;                 /* what is outstanding are not all subscriptions */
     bool scout;                 /* one request at a time */
+    bool flag;                  /* it sets no more than a flag of the session */
+    bool silent;                /* ... and has no answer */
     bool multi;                 /* in a transaction */
     bool multi_lost;            /* in one whose link is gone */
     bool watch_lost;            /* a WATCH was on a link that is gone */

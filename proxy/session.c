@@ -123,7 +123,7 @@ void session_touch(struct session *s)
 
 void session_give(struct session *s, struct block *block, struct slice bytes)
 {
-    if (s->state == SESSION_CLOSED) {
+    if (s->state == SESSION_CLOSED || s->hushed) {
         return;
     }
     chain_lend(&s->out, &s->service->worker->pool, block, bytes);

@@ -56,9 +56,20 @@ struct asked {
     enum profile_form form;
 };
 
+/* CLIENT REPLY, as the session keeps it (session_mute.h). */
+enum replies { REPLIES_ON, REPLIES_OFF, REPLIES_SKIP };
+
+/* Whether the client hears the answer to a request. */
+enum voice {
+    VOICE_ASK, /* as CLIENT REPLY says when its turn comes */
+    VOICE_GIVEN,
+    VOICE_MUTED,
+};
+
 struct parked {
     struct list_node node;
     bool is_answer;
+    enum voice voice;
     const struct command *command; /* of a frame */
     struct buf bytes;              /* the frame, or the ready answer */
 };
@@ -99,13 +110,17 @@ struct session {
     struct asked *asked; /* nothing is sent behind it; NULL: there is none */
     bool vetted;  /* whether one without credentials is to be served was known when it came */
     bool refused; /* it was told that its profile is; served again once that is mended */
-    bool pinned;  /* it has said what only a link of its own may hear */
+    bool mutes;   /* it has said CLIENT REPLY */
+    bool hushed;  /* what is given now is kept from the client */
+    enum replies replies;
+    bool pinned;         /* it has said what only a link of its own may hear */
     uint16_t large_left; /* replies that have to be small until it may share links again */
     uint64_t wrote_in;   /* generation of its last write; 0: none */
     bool multi, watch;   /* as of the last answer */
     bool multi_lost;     /* it can't be carried out any more */
     bool watch_lost;     /* on a link that is gone */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
+    bool no_evict, no_touch;         /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
     const char *uncarried;           /* state that would be lost with the link; NULL: none */
     struct subscriptions *subs;      /* what it listens to; NULL: nothing */
@@ -157,8 +172,8 @@ bool session_blocked(const struct session *s);
 /* There is no unanswered AUTH, HELLO ... any more. */
 void session_forget_asked(struct session *s);
 /* A request, or an answer of our own, at the end of a list of parked items. */
-void park_frame(struct list *items, const struct command *command, struct buf *frame);
-void park_answer(struct list *items, struct slice answer);
+struct parked *park_frame(struct list *items, const struct command *command, struct buf *frame);
+struct parked *park_answer(struct list *items, struct slice answer);
 /* Something of this session waits for a primary since now, unless it did already. */
 void session_start_waiting(struct session *s);
 

@@ -8,25 +8,28 @@
 #include "proxy/learnt.h"
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
+#include "proxy/session_mute.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
-void park_frame(struct list *items, const struct command *command, struct buf *frame)
+struct parked *park_frame(struct list *items, const struct command *command, struct buf *frame)
 {
     struct parked *item = xcalloc(1, sizeof *item);
     item->command = command;
     item->bytes = *frame;
     *frame = (struct buf){0};
     list_append(items, &item->node);
+    return item;
 }
 
-void park_answer(struct list *items, struct slice answer)
+struct parked *park_answer(struct list *items, struct slice answer)
 {
     struct parked *item = xcalloc(1, sizeof *item);
     item->is_answer = true;
     buf_append(&item->bytes, answer);
     list_append(items, &item->node);
+    return item;
 }
 
 static void parked_free(struct parked *item)
@@ -55,6 +58,7 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
 {
     struct learnt *learnt = s->service->learnt;
     if (s->scan.empty) {
+        (void)mute_next(s, VOICE_ASK);
         return true;
     }
     struct request r = {
@@ -93,16 +97,24 @@ static bool take_parked_frame(struct session *s, const struct parked *item)
                         .args = &args,
                         .frame = frame,
                         .whole = true,
+                        .voice = item->voice,
                         .odd = is_odd(&scan, frame)};
     bool taken = request_take(s, &r);
     args_free(&args);
     return taken;
 }
 
+static void give_answer(struct session *s, const struct parked *item)
+{
+    s->hushed = mute_next(s, item->voice);
+    session_give(s, NULL, buf_slice(&item->bytes));
+    s->hushed = false;
+}
+
 void input_give_answers(struct session *s)
 {
     for (struct parked *p = first_parked(s); p != NULL && p->is_answer; p = first_parked(s)) {
-        session_give(s, NULL, buf_slice(&p->bytes));
+        give_answer(s, p);
         list_remove(&p->node);
         parked_free(p);
     }
@@ -116,7 +128,7 @@ static bool take_parked(struct session *s)
             if (s->outstanding > 0 || s->tentative != NULL) {
                 return false;
             }
-            session_give(s, NULL, buf_slice(&item->bytes));
+            give_answer(s, item);
         } else if (!take_parked_frame(s, item)) {
             return false;
         }
@@ -139,6 +151,7 @@ static void refuse_input(struct session *s)
     buf_printf(&error, "-ERR %s\r\n", words);
     log_debug("protocol-error", "service=%s error=%s", s->service->config->name,
               log_quote(slice_str(words)));
+    s->hushed = s->replies != REPLIES_ON;
     session_give(s, NULL, buf_slice(&error));
     buf_release(&error);
     session_finish(s, SESSION_END_PROTOCOL);
@@ -225,7 +238,8 @@ static void scan_front(struct session *s, struct slice bytes)
 /* The request just taken is on a shared link, where any other plain one would be. */
 static bool on_shared_link(const struct session *s)
 {
-    if (s->link == NULL || s->link->kind != LINK_SHARED || s->outstanding == 0 || s->scout) {
+    if (s->link == NULL || s->link->kind != LINK_SHARED || s->outstanding == 0 || s->scout ||
+        s->mutes) {
         return false;
     }
     const struct journal *j = &s->link->journal;
@@ -463,7 +477,9 @@ static void park_raw(struct session *s)
         struct buf frame = {0};
         buf_append(&frame, slice_of(raw.p, (size_t)s->scan.length));
         enum args_result result = args_parse(buf_slice(&frame), &args);
-        if (result == ARGS_OK && !s->scan.empty) {
+        if (s->scan.empty) {
+            park_answer(&s->parked, slice_str("")); /* a SKIP is used up by it */
+        } else if (result == ARGS_OK) {
             park_frame(&s->parked, learnt_lookup(s->service->learnt, &args), &frame);
         }
         buf_wipe(&frame);
@@ -503,7 +519,8 @@ void input_expire(struct session *s)
     }
     for (struct list_node *n = s->parked.first; n != NULL && !s->multi_lost; n = n->next) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);
-        if (!item->is_answer && item->command->cls != COMMAND_QUIT) {
+        if (!item->is_answer && item->command->cls != COMMAND_QUIT &&
+            (item->command->cls != COMMAND_REPLY || !mute_is_known(s))) {
             buf_wipe(&item->bytes);
             say_not_executed(s, &item->bytes);
             item->is_answer = true;

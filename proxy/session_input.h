@@ -11,12 +11,15 @@ struct request {
     struct slice frame;      /* what there is of it */
     struct block *block;     /* where that lies, or NULL */
     bool whole;              /* else the rest follows, alone on its link */
-    bool odd;                /* another server may see its end, or its words, elsewhere */
+    enum voice voice;
+    bool odd; /* another server may see its end, or its words, elsewhere */
 };
 
 /* Sends r, or answers it here. False: it has to stay where it is for now, and the session is pumped
  * when it may go on. */
 bool request_take(struct session *s, const struct request *r);
+/* The same, whatever CLIENT REPLY says. */
+bool request_take_aloud(struct session *s, const struct request *r);
 /* The same for one that does not block, or whose time is known. */
 bool request_send(struct session *s, const struct request *r);
 /* Ends it with a word in the log about what can't be carried on. */

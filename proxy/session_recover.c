@@ -14,6 +14,7 @@
 #include <stdlib.h>
 
 #include "proxy/base/log.h"
+#include "proxy/session_mute.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
@@ -156,14 +157,23 @@ static void put_again(struct session *s, struct list *items, const struct journa
         s->service->report.resent++;
     }
     if (r->end != UINT64_MAX) {
-        park_frame(items, r->command, &frame);
+        park_frame(items, r->command, &frame)->voice = voice_of(r->asker.mute);
         return;
+    }
+    if (r->asker.mute && s->replies == REPLIES_ON) {
+        s->replies = REPLIES_SKIP; /* which is for it */
     }
     /* The client is still sending it: it goes on as if nothing of it had been taken. */
     buf_append(&frame, buf_slice(&s->raw));
     buf_release(&s->raw);
     s->raw = frame;
     s->streaming = false;
+}
+
+/* Our answer to r. */
+static void owe(struct list *items, const struct record *r, struct slice answer)
+{
+    park_answer(items, answer)->voice = voice_of(r->asker.mute);
 }
 
 /* A blocking command that may have taken an element. */
@@ -175,7 +185,7 @@ static void put_blocked(struct session *s, struct list *items, const struct jour
     if (answer == NULL) {
         put_again(s, items, j, r);
     } else {
-        park_answer(items, slice_str(answer));
+        owe(items, r, slice_str(answer));
         blocking_done(s);
     }
 }
@@ -187,7 +197,7 @@ static void put_not_executed(struct session *s, struct list *items, const struct
         transaction_abort(s); /* what it queued would run without this */
     }
     say_not_executed(s, &words);
-    park_answer(items, buf_slice(&words));
+    owe(items, r, buf_slice(&words));
     buf_release(&words);
     if (r->end == UINT64_MAX) {
         s->streaming = false;
@@ -203,15 +213,15 @@ static void put(const struct judgement *g, uint32_t i, struct list *items)
     case AGAIN: put_again(s, items, g->journal, r); return;
     case DOUBT:
         s->service->report.in_doubt++;
-        park_answer(items, slice_str(in_doubt));
+        owe(items, r, slice_str(in_doubt));
         return;
     case EXEC_DOUBT:
         s->service->report.in_doubt++;
-        park_answer(items, slice_str(exec_in_doubt));
+        owe(items, r, slice_str(exec_in_doubt));
         return;
     case BLOCKED: put_blocked(s, items, g->journal, r); return;
-    case OK: park_answer(items, slice_str("+OK\r\n")); return;
-    case QUEUED: park_answer(items, slice_str("+QUEUED\r\n")); return;
+    case OK: owe(items, r, slice_str("+OK\r\n")); return;
+    case QUEUED: owe(items, r, slice_str("+QUEUED\r\n")); return;
     case NOT_EXECUTED: put_not_executed(s, items, r); return;
     case NONE: return;
     }
@@ -338,7 +348,8 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
 void session_give_up_link(struct session *s, enum link_end end)
 {
     CHECK(s->link->kind == LINK_EXCLUSIVE);
-    if (s->link->streaming) {
+    bool muted = s->link->journal.count > 0 && journal_at(&s->link->journal, 0)->asker.mute;
+    if (s->link->streaming && !muted) {
         if (!keep_begun_reply(s, end)) {
             session_end(s, SESSION_END_CUT, "part of a reply was given");
         }

@@ -169,7 +169,10 @@ void session_answer(struct session *s, const struct command *command, struct blo
 void session_reply(struct session *s, struct block *block, struct slice reply, char type)
 {
     if (type == '>') {
+        /* Lines of MONITOR are no pushes to the server. */
+        s->hushed = s->replies != REPLIES_ON && reply.p[0] == '+';
         session_give(s, block, reply);
+        s->hushed = false;
         if (s->tentative != NULL) {
             s->tentative->overtaken = true;
         }
@@ -179,6 +182,7 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
     struct record r = *journal_at(j, 0); /* a copy: a question of our own may move it */
     if (journal_state(j, &r) != RECORD_SENT || (type == '-' && breaks_protocol(&r, reply))) {
         /* The server takes no more of this frame, and nothing that follows. */
+        s->hushed = r.asker.mute;
         session_give(s, block, reply);
         if (s->link->kind == LINK_SHARED) {
             journal_answered(j);
@@ -197,7 +201,9 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
         }
         if (!r.asker.own) {
             bool multi = s->multi;
+            s->hushed = r.asker.mute;
             session_answer(s, r.command, block, reply, type);
+            s->hushed = false;
             if (r.command->link == COMMAND_PINNED && type == '+') {
                 struct buf copy = {0};
                 tracking_noted(s, r.command, journal_view(j, &r, &copy));
@@ -217,7 +223,7 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
 
 bool session_takes_runs(const struct session *s)
 {
-    return s->tentative == NULL && !s->scout && s->large_left == 0 && s->healed == 0;
+    return !s->mutes && s->tentative == NULL && !s->scout && s->large_left == 0 && s->healed == 0;
 }
 
 void session_replies(struct session *s, uint32_t count, struct block *block, struct slice replies)
@@ -240,7 +246,9 @@ void session_replies(struct session *s, uint32_t count, struct block *block, str
 void session_reply_part(struct session *s, struct block *block, struct slice part, char type,
                         uint64_t whole)
 {
+    s->hushed = type != '>' && s->link != NULL && journal_at(&s->link->journal, 0)->asker.mute;
     session_give(s, block, part);
+    s->hushed = false;
     if (type == '>' || s->link == NULL) {
         return;
     }

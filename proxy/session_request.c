@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
+#include "proxy/session_mute.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
@@ -87,10 +88,10 @@ static bool full(const struct link *l)
 }
 
 /* Nobody can look at what passes from this request on. */
-static bool is_raw(const struct session *s, const struct command *command)
+static bool is_raw(const struct session *s, const struct request *r)
 {
-    return command->cls == COMMAND_RAW ||
-           ((s->multi || s->subs != NULL) && listening_ends_framing(s, command));
+    return r->command->cls == COMMAND_RAW || mute_changes_link(s, r) ||
+           ((s->multi || s->subs != NULL) && listening_ends_framing(s, r->command));
 }
 
 /* The last request is one of the SUBSCRIBE family, which are only sent alone or behind another:
@@ -104,7 +105,8 @@ static bool last_subscribes(const struct link *l)
 static enum route decide(const struct session *s, const struct request *r, const struct aim *a)
 {
     const struct link *l = a->link;
-    bool raw = is_raw(s, r->command);
+    bool raw = is_raw(s, r);
+    bool flag = r->command->cls == COMMAND_REPLY && mute_is_ours(s, r);
     struct route_input in = {
         .command = r->command,
         .outstanding = s->outstanding,
@@ -116,9 +118,11 @@ static enum route decide(const struct session *s, const struct request *r, const
         .link_open = l != NULL,
         .link_ready = l != NULL && link_sendable(l) && !full(l) && s->restoring == 0 &&
                       (!raw || l->journal.count == 0),
-        .asking = s->asked != NULL,
+        .asking = s->asked != NULL || mute_is_unsure(s, r),
         .listening = s->subs != NULL && s->subs->monitor == MONITOR_ASKED,
         .raw = raw,
+        .flag = flag,
+        .silent = flag && mute_is_silent(r),
         .mixed =
             r->command->cls == COMMAND_SUBSCRIBE && s->outstanding > 0 && !last_subscribes(s->link),
         .blocking = blocking_ahead(s),
@@ -297,10 +301,15 @@ static void submit(struct session *s, const struct request *r, const struct aim 
         link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
                  slice_str("*1\r\n$4\r\nPING\r\n"));
     }
-    if (is_raw(s, r->command)) {
-        session_become_raw(s, r->command->name);
+    if (is_raw(s, r)) {
+        mute_become_raw(s, r->command->name);
+        if (s->state >= SESSION_CLOSING) {
+            return;
+        }
     } else {
-        journal_begin(&l->journal, r->command, s->asker);
+        struct asker asker = s->asker;
+        asker.mute = s->hushed;
+        journal_begin(&l->journal, r->command, asker);
         s->outstanding++;
         if (r->command->cls == COMMAND_SUBSCRIBE || r->command->cls == COMMAND_MONITOR) {
             listening_asked(s, r->args != NULL ? r->args->count : s->scan.argc);
@@ -314,6 +323,12 @@ static void submit(struct session *s, const struct request *r, const struct aim 
 }
 
 bool request_take(struct session *s, const struct request *r)
+{
+    bool heard = s->replies == REPLIES_ON && r->voice != VOICE_MUTED;
+    return heard ? request_take_aloud(s, r) : mute_take(s, r);
+}
+
+bool request_take_aloud(struct session *s, const struct request *r)
 {
     return r->command->may_block ? blocking_take(s, r) : request_send(s, r);
 }

@@ -14,6 +14,7 @@ bool session_lives_on_link(const struct session *s)
 
 void session_restore(struct session *s)
 {
+    eviction_say(s);
     tracking_say(s);
     listening_say(s);
     tracking_say_caching(s);
@@ -27,6 +28,7 @@ void session_restored(struct session *s, enum ask ask, struct slice reply)
     case ASK_SELF: return;
     case ASK_LISTEN: listening_said(s, reply); return;
     case ASK_CAUGHT_UP: listening_caught_up(s); return;
+    case ASK_EVICT: eviction_said(s, reply); return;
     case ASK_TRACKING: tracking_said(s, reply); return;
     case ASK_TRANSACTION: transaction_said(s, reply); return;
     }

@@ -21,6 +21,13 @@ void session_say_as(struct session *s, enum ask ask, const struct command *comma
 /* The link did not take it: another one is tried. refused: once the primary takes requests. */
 void session_leave_link(struct session *s, bool refused);
 
+/* CLIENT NO-EVICT and NO-TOUCH: session_eviction.c. */
+
+/* This request, one of them, was answered with +OK or +QUEUED. */
+void eviction_noted(struct session *s, const struct command *command, struct slice frame);
+void eviction_say(struct session *s);
+void eviction_said(struct session *s, struct slice reply);
+
 /* Transactions: session_transaction.c. */
 
 /* MULTI was answered with +OK. */

@@ -46,6 +46,10 @@ static void switched(struct session *s, const struct command *command, struct sl
 
 void tracking_noted(struct session *s, const struct command *command, struct slice frame)
 {
+    if (command->cls == COMMAND_EVICT) {
+        eviction_noted(s, command, frame);
+        return;
+    }
     if (command->cls == COMMAND_TRACKING && s->multi) {
         s->uncarried = command->name; /* it takes effect at EXEC, perhaps */
     } else if (command->cls == COMMAND_TRACKING) {
@@ -99,7 +103,7 @@ void tracking_lost(struct session *s, struct list *items)
         list_remove(n);
         list_append(&again, n);
     }
-    park_answer(items, slice_str(words(s)));
+    park_answer(items, slice_str(words(s)))->voice = VOICE_GIVEN;
     for (n = list_pop(&again); n != NULL; n = list_pop(&again)) {
         list_append(items, n);
     }

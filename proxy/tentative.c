@@ -7,6 +7,7 @@
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
 #include "proxy/session_blocking.h"
+#include "proxy/session_mute.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_tracking.h"
 #include "proxy/worker.h"
@@ -207,6 +208,7 @@ void tentative_keep(struct session *s, const struct record *r, struct slice repl
     const struct journal *j = &s->link->journal;
     struct kept *k = xcalloc(1, sizeof *k);
     k->command = r->command;
+    k->mute = r->asker.mute;
     size_t n = journal_bytes(j, r);
     journal_copy(j, r, buf_reserve(&k->frame, n));
     buf_commit(&k->frame, n);
@@ -250,7 +252,9 @@ void tentative_give_up(struct session *s)
     for (struct kept *k = kept_of(list_pop(&t->kept)); k != NULL; k = kept_of(list_pop(&t->kept))) {
         bool multi = s->multi;
         char type = buf_head(&k->reply)[0];
+        s->hushed = k->mute;
         session_answer(s, k->command, NULL, buf_slice(&k->reply), type);
+        s->hushed = false;
         if (k->command->link == COMMAND_PINNED && type == '+') {
             tracking_noted(s, k->command, buf_slice(&k->frame));
         }
@@ -305,9 +309,9 @@ void tentative_park(struct tentative **where, bool settled, struct list *items)
     struct kept *k;
     while (t != NULL && (k = kept_of(list_pop(&t->kept))) != NULL) {
         if (settled) {
-            park_answer(items, buf_slice(&k->reply));
+            park_answer(items, buf_slice(&k->reply))->voice = voice_of(k->mute);
         } else {
-            park_frame(items, k->command, &k->frame);
+            park_frame(items, k->command, &k->frame)->voice = voice_of(k->mute);
         }
         kept_free(k);
     }

@@ -18,6 +18,7 @@ struct healing;
 struct kept {
     struct list_node node;
     const struct command *command;
+    bool mute; /* the client is not to hear it */
     struct buf frame, reply;
 };
 

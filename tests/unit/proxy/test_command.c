@@ -103,12 +103,12 @@ static void every_class(void **state)
         {"sync", "sync", COMMAND_RAW, false, false},
         {"psync ? -1", "psync", COMMAND_RAW, false, false},
         {"replconf ack 1", "replconf", COMMAND_RAW, false, false},
-        {"client reply off", "client|reply", COMMAND_RAW, false, false},
+        {"client reply off", "client|reply", COMMAND_REPLY, false, false},
         {"script debug yes", "script|debug", COMMAND_RAW, false, false},
         {"client tracking on", "client|tracking", COMMAND_TRACKING, false, false},
         {"client caching yes", "client|caching", COMMAND_CACHING, false, false},
-        {"client no-evict on", "client|no-evict", COMMAND_STATE, false, false},
-        {"client no-touch on", "client|no-touch", COMMAND_STATE, false, false},
+        {"client no-evict on", "client|no-evict", COMMAND_EVICT, false, false},
+        {"client no-touch on", "client|no-touch", COMMAND_EVICT, false, false},
         {"client capa redirect", "client|capa", COMMAND_STATE, false, false},
     };
     (void)state;
@@ -349,12 +349,14 @@ static void table_is_sorted_and_counted(void **state)
     assert_int_equal(count[COMMAND_KILL], 2);
     assert_int_equal(count[COMMAND_SCRIPT], 3);
     assert_int_equal(count[COMMAND_BLOCKING], 8);
-    assert_int_equal(count[COMMAND_RAW], 5);
+    assert_int_equal(count[COMMAND_RAW], 4);
+    assert_int_equal(count[COMMAND_REPLY], 1);
+    assert_int_equal(count[COMMAND_EVICT], 2);
     assert_int_equal(count[COMMAND_SUBSCRIBE], 6);
     assert_int_equal(count[COMMAND_HTTP], 2);
     assert_int_equal(count[COMMAND_TRACKING], 1);
     assert_int_equal(count[COMMAND_CACHING], 1);
-    assert_int_equal(count[COMMAND_STATE], 3);
+    assert_int_equal(count[COMMAND_STATE], 1);
 }
 
 int main(void)

@@ -19,6 +19,7 @@ static const struct command exec = {.name = "exec", .cls = COMMAND_EXEC};
 static const struct command setname = {.name = "client|setname", .cls = COMMAND_SETNAME};
 static const struct command getname = {.name = "client|getname", .cls = COMMAND_GETNAME};
 static const struct command wait_for = {.name = "wait", .cls = COMMAND_WAIT};
+static const struct command reply = {.name = "client|reply", .cls = COMMAND_REPLY};
 static const struct command kill_it = {.name = "script|kill", .cls = COMMAND_KILL};
 static const struct command sync_it = {.name = "sync", .cls = COMMAND_RAW};
 static const struct command subscribe = {.name = "subscribe", .cls = COMMAND_SUBSCRIBE};
@@ -69,6 +70,17 @@ static const struct {
     {"MONITOR alone", {.command = &monitor, READY}, ROUTE_LINK},
     {"nothing behind an unanswered MONITOR",
      {.command = &get, READY, .outstanding = 1, .listening = true},
+     ROUTE_DRAIN},
+    {"a flag of the session is set at once",
+     {.command = &reply,
+      .outstanding = 3,
+      .elsewhere = true,
+      .flag = true,
+      .silent = true,
+      .refused = GREET_STEPS},
+     ROUTE_LOCAL},
+    {"unless that is answered",
+     {.command = &reply, READY, .outstanding = 3, .flag = true},
      ROUTE_DRAIN},
     {"nothing behind a command that blocks",
      {.command = &get, READY, .outstanding = 1, .blocking = true},
