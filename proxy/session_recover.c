@@ -270,8 +270,8 @@ static void give_back(struct session *s, const struct journal *j)
 void session_take_back(struct session *s)
 {
     struct list items = {0};
-    /* On its link a transaction would go on that is spoilt. */
-    bool clean = !s->multi && !s->tentative->multi;
+    /* On its link a transaction would go on that is spoilt, and CLIENT CACHING is used up. */
+    bool clean = !s->multi && !s->tentative->multi && !tracking_used_up(s);
     tentative_park(&s->tentative, false, &items);
     struct link *l = s->link;
     if (l->kind == LINK_EXCLUSIVE) { /* on a shared one nothing of it is left */

@@ -261,7 +261,7 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
     if (whole == 0) {
         return;
     }
-    if (command->script != SCRIPT_NONE) {
+    if (command->script != SCRIPT_NONE && type != '-') {
         session_script_accepted(s, r);
     }
     note_answer(s, command, slice_of(&type, 1), type);

@@ -72,6 +72,11 @@ void tracking_flush(struct session *s)
     session_give_str(s, words(s));
 }
 
+bool tracking_used_up(const struct session *s)
+{
+    return s->tracking != NULL && buf_len(&s->tracking->caching) > 0;
+}
+
 bool tracking_told_here(const struct session *s)
 {
     return s->subs != NULL &&

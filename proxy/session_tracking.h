@@ -15,6 +15,8 @@ void tracking_answered(struct session *s, const struct command *command);
 void tracking_lost(struct session *s, struct list *items);
 /* The client forgets what it has stored. Between replies only. */
 void tracking_flush(struct session *s);
+/* What CLIENT CACHING said of the next command went with one that was refused. */
+bool tracking_used_up(const struct session *s);
 /* What another connection tracks may be told on this one, which it knows by the number of its link.
  * On another link it would miss that unseen. */
 bool tracking_told_here(const struct session *s);

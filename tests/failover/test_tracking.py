@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from support.case import judged, relayed, scenario, two_primaries
+from support.case import judged, one_node, relayed, scenario, two_primaries
 from support.fake_sentinel import FakeNode, FakeSentinel
 from support.proxy import Proxy
 from support.relay import Rule
@@ -151,6 +151,21 @@ def test_46_caching_was_about_what_is_in_doubt():
         client.call("GET", "k")
         node.call("SET", "k", "1")
         assert client.read() == changed("k")
+
+
+def test_46_caching_and_a_request_sent_again():
+    """The refusal has used up what CLIENT CACHING said."""
+    script = "return redis.call('GET', KEYS[1])"
+    with one_node() as (node, proxy):
+        proxy.wait_serving()
+        with tracker(proxy, "OPTIN") as client:
+            sha = client.ok("SCRIPT", "LOAD", script)
+            node.call("SCRIPT", "FLUSH")
+            client.ok("CLIENT", "CACHING", "YES")
+            client.send(encode("EVALSHA", sha, 1, "k"))
+            assert client.read_frames(2) == [FORGET_ALL, b"_\r\n"]
+            node.call("SET", "k", "1")
+            assert client.read() == changed("k")
 
 
 def test_46_never_inside_a_reply(setup):
