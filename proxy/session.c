@@ -95,6 +95,7 @@ size_t session_held(const struct session *s)
     if (s->tentative != NULL) {
         held += s->tentative->reply_bytes;
     }
+    held += listening_held(s);
     if (s->transaction != NULL) {
         held += transaction_held(s->transaction);
     }

@@ -131,7 +131,8 @@ static enum route decide(const struct session *s, const struct request *r, const
         .multi = s->multi,
         .multi_lost = s->multi_lost,
         .watch_lost = s->watch_lost,
-        .writes_lost = s->wrote_in != 0 && s->wrote_in != s->service->now->generation,
+        .writes_lost = s->wrote_in != 0 && s->wrote_in != s->service->now->generation &&
+                       (s->subs == NULL || s->set->profile.resp == 3), /* else it is refused */
         .args = r->args != NULL ? r->args->count : 0,
         .refused = is_whole(l) ? GREET_STEPS : s->set->refused,
         .needs_auth = s->set->needs_auth,

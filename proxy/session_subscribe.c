@@ -85,6 +85,15 @@ char listening_type(const struct session *s, struct slice begun)
     UNREACHABLE("what it is");
 }
 
+size_t listening_held(const struct session *s)
+{
+    size_t bytes = 0;
+    for (unsigned kind = 0; s->subs != NULL && kind < PUBSUB_KINDS; kind++) {
+        bytes += s->subs->held[kind].bytes;
+    }
+    return bytes;
+}
+
 /* What the client holds now is what it would have on another link. */
 static void keep(struct session *s, const struct confirmation *c)
 {
@@ -97,11 +106,7 @@ static void keep(struct session *s, const struct confirmation *c)
         return;
     }
     name_set_add(&held[c->verb.kind], c->name);
-    size_t bytes = 0;
-    for (unsigned kind = 0; kind < PUBSUB_KINDS; kind++) {
-        bytes += held[kind].bytes;
-    }
-    if (bytes > SUBSCRIPTIONS_MAX) {
+    if (listening_held(s) > SUBSCRIPTIONS_MAX) {
         for (unsigned kind = 0; kind < PUBSUB_KINDS; kind++) {
             name_set_clear(&held[kind]);
         }

@@ -390,6 +390,38 @@ def test_44_requests_of_a_subscriber(stage):
         stage.relay.freeze(False)
 
 
+@BOTH
+def test_44_idle(resp):
+    """A subscriber to whom nothing is said has as much patience as with Redis itself; and a server
+    that answers late is waited for."""
+    with one_node() as (node, proxy), contextlib.ExitStack() as stack:
+        client = greeted(stack, proxy, resp)
+        client.ok("SUBSCRIBE", "c")
+        node.pause()
+        client.send(encode("PING", "late"))
+        wait_until(lambda: proxy.entries("suspect-begin"), 10, "suspicion")
+        assert not client.read_for(0.5)
+        node.resume()
+        assert client.read() == (b"late" if resp == 3 else [b"pong", b"late"])
+        wait_until(lambda: proxy.entries("suspect-end"), 10, "the primary")
+        assert node.call("PUBLISH", "c", "x") == 1
+        assert client.read() == [b"message", b"c", b"x"]
+        assert not proxy.entries("subscriptions-restored")
+
+
+@BOTH
+def test_44_wait_of_a_subscriber(stage, resp):
+    """Its writes were written elsewhere: no replica has them; but with RESP2 it may not ask."""
+    with contextlib.ExitStack() as stack:
+        client = greeted(stack, stage.proxy, resp)
+        client.ok("SET", "k", "v")
+        client.ok("SUBSCRIBE", "c")
+        stage.announce()
+        stage.switch()
+        reply = client.call("WAIT", 0, 0)
+        assert reply == 0 if resp == 3 else reply.text.startswith("ERR Can't execute 'wait'")
+
+
 def test_44_redis_py(stage):
     """Its loop goes on with the connection it has, and sees messages only."""
     host, port = stage.proxy.address
