@@ -47,6 +47,9 @@ static bool was_unblocked(const struct session *s, const struct command *command
 /* That reply to r proves that nothing came of it. */
 static bool ran_not(const struct session *s, const struct record *r, struct slice reply)
 {
+    if (r->command->cls == COMMAND_SUBSCRIBE || r->command->cls == COMMAND_MONITOR) {
+        return false; /* no server refuses these; and one behind them is answered at once */
+    }
     return is_refusal(reply) || was_unblocked(s, r->command, reply);
 }
 

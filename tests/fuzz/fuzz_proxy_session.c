@@ -384,6 +384,8 @@ static void step_rare(unsigned how)
             worker_relieve(world.worker);
         }
         return;
+    case 2: client_subscribe(client_at(how / 4), take()); return;
+    case 3: node_publish(how / 4 % NODES, how / 4 / NODES % CHANNELS); return;
     default: return;
     }
 }
@@ -418,11 +420,19 @@ static void step(void)
 
 /* How it ends */
 
+/* It hears what it was told it would. */
+static bool hears(const struct client *c)
+{
+    const struct link *l = c->session->link;
+    return l != NULL && l->state == LINK_READY && conn_channels(l->transport->peer.conn) == c->held;
+}
+
 static bool all_answered(void)
 {
     for (unsigned i = 0; i < CLIENTS; i++) {
         const struct client *c = &world.client[i];
-        if (c->transport != NULL && !c->wild && !c->gone && c->first < c->count) {
+        if (c->transport != NULL && !c->wild && !c->gone &&
+            (c->first < c->count || (c->held != 0 && !hears(c)))) {
             return false;
         }
     }
@@ -462,6 +472,8 @@ static void stop(void)
     net_settle();
     check_worker();
     net_pass(101);
+    net_settle();
+    net_pass(10000); /* those that are blocked */
     net_settle();
     net_pass(10000); /* those that don't read */
     net_settle();

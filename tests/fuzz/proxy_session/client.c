@@ -97,7 +97,8 @@ static void put_request(struct buf *out, const struct request *r, unsigned how)
     case KIND_WATCH:
     case KIND_UNWATCH:
     case KIND_UNKNOWN:
-    case KINDS: break;
+    case KIND_SUBSCRIBE:
+    case KIND_UNSUBSCRIBE: break;
     }
     buf_printf(out, "*3\r\n$%zu\r\n%s\r\n$%d\r\n%s\r\n$1\r\n0\r\n", strlen(verbs[r->kind]),
                verbs[r->kind], n, tag);
@@ -121,6 +122,34 @@ void client_ask(struct client *c, enum kind kind, unsigned how)
     buf_release(&frame);
     c->asked[c->count++] = number;
     c->gone = kind == KIND_QUIT;
+}
+
+void client_subscribe(struct client *c, unsigned how)
+{
+    bool multi = c->self.multi;
+    for (unsigned i = c->first; i < c->count; i++) {
+        multi = multi || world.request[c->asked[i]].kind == KIND_MULTI;
+    }
+    if (c->transport == NULL || c->gone || multi || world.requests == REQUESTS_MAX) {
+        return;
+    }
+    unsigned number = world.requests++;
+    struct request *r = &world.request[number];
+    *r = (struct request){.kind = how % 3 == 0 ? KIND_UNSUBSCRIBE : KIND_SUBSCRIBE,
+                          .number = number};
+    r->name_count = r->kind == KIND_SUBSCRIBE ? 1 + how / 3 % NAMES_MAX : how / 3 % (NAMES_MAX + 1);
+    r->expected = r->name_count;
+    struct buf frame = {0};
+    buf_printf(&frame, "*%u\r\n%s\r\n", r->name_count + 1,
+               r->kind == KIND_SUBSCRIBE ? "$9\r\nSUBSCRIBE" : "$11\r\nUNSUBSCRIBE");
+    for (unsigned i = 0; i < r->name_count; i++) {
+        r->names[i] = take() % CHANNELS;
+        buf_printf(&frame, "$2\r\nc%u\r\n", r->names[i]);
+    }
+    TRACE("client %td asks #%u: %.40s\n", c - world.client, number, buf_head(&frame) + 4);
+    net_send(c->transport, buf_head(&frame), buf_len(&frame));
+    buf_release(&frame);
+    c->asked[c->count++] = number;
 }
 
 /* Answers */
@@ -191,6 +220,7 @@ static void state_answered(struct client *c, const struct request *r, struct sli
     case KIND_RESET:
         CHECK(starts(reply, "+RESET"));
         leave_multi(c);
+        c->held = 0;
         c->self = (struct identity){.resp = 2, .user = first_user()};
         return;
     default: break;
@@ -331,11 +361,70 @@ static void answered(struct client *c, struct request *r, struct slice reply)
     }
 }
 
+/* Each message once, of channels it holds. */
+static void heard(struct client *c, struct slice message)
+{
+    unsigned channel = (unsigned)(message.p[22] - '0'), number = 0;
+    for (unsigned i = 0; i < 8; i++) {
+        number = number * 10 + (unsigned)(message.p[29 + i] - '0');
+    }
+    CHECK((c->held & 1u << channel) != 0 && number > c->heard);
+    c->heard = number;
+}
+
+/* True if that was the last one for r. */
+static bool confirmed(struct client *c, struct request *r, struct slice reply)
+{
+    bool on = r->kind == KIND_SUBSCRIBE;
+    const char *name = reply.p + (on ? 19 : 22), *end = reply.p + reply.n;
+    bool nil = name[0] == '_' || name[1] == '-';
+    unsigned channel = nil ? 0 : (unsigned)(name[5] - '0');
+    CHECK(starts(slice_of(reply.p + 1, reply.n - 1),
+                 on ? "3\r\n$9\r\nsubscribe\r\n" : "3\r\n$11\r\nunsubscribe\r\n"));
+    CHECK(reply.p[0] == (c->self.resp == 3 ? '>' : '*'));
+    if (r->expected == 0) {
+        r->expected = c->held == 0 ? 1 : (unsigned)__builtin_popcount(c->held);
+    }
+    if (r->name_count > 0) {
+        CHECK(!nil && channel == r->names[r->given]);
+    } else {
+        CHECK(nil ? c->held == 0 : (c->held & 1u << channel) != 0);
+    }
+    unsigned bit = nil ? 0 : 1u << channel;
+    c->held = on ? c->held | bit : c->held & ~bit;
+    CHECK(end[-3] == '0' + __builtin_popcount(c->held));
+    return ++r->given == r->expected;
+}
+
+/* What is said to one that listens. False: it is another answer. */
+static bool take_subscribed(struct client *c, struct slice reply, char type)
+{
+    bool pushed = type == '>' || (c->self.resp == 2 && c->held != 0);
+    if (pushed && starts(slice_of(reply.p + 1, reply.n - 1), "3\r\n$7\r\nmessage\r\n")) {
+        heard(c, reply);
+        return true;
+    }
+    struct request *r = c->first < c->count ? &world.request[c->asked[c->first]] : NULL;
+    bool pushed_else = type == '>' && !starts(slice_of(reply.p + 1, reply.n - 1), "3\r\n");
+    if (r == NULL || r->kind < KIND_SUBSCRIBE || pushed_else) {
+        return false;
+    }
+    if (type != '-') {
+        r->answered = confirmed(c, r, reply);
+        c->first += r->answered ? 1 : 0;
+        return true;
+    }
+    CHECK(!starts(reply, "-INDOUBT"));
+    r->answered = true;
+    c->first++;
+    return true;
+}
+
 static void take_reply(struct client *c, struct slice reply, char type)
 {
     CHECK(reply.p != NULL);
     TRACE("client %td gets %.*s\n", c - world.client, (int)(reply.n < 60 ? reply.n : 60), reply.p);
-    if (type == '>' || !judged(c)) {
+    if (!judged(c) || take_subscribed(c, reply, type) || type == '>') {
         return;
     }
     CHECK(c->first < c->count); /* nobody asked for more */
@@ -372,7 +461,9 @@ void client_proxy_closed(struct client *c)
     TRACE("client %td closed, end %d cut %d\n", c - world.client, (int)s->end, cut);
     /* A client is never left because the primary is. */
     if (judged(c) && !c->gone && !c->excused) {
-        CHECK(cut || (s->state >= SESSION_CLOSING && s->end == SESSION_END_UNCARRIED));
+        CHECK(cut ||
+              (s->state >= SESSION_CLOSING && (s->end == SESSION_END_UNCARRIED ||
+                                               (s->end == SESSION_END_OUTPUT && c->held != 0))));
     }
     c->transport = NULL;
     c->session = NULL;

@@ -16,6 +16,8 @@ enum verb {
     VERB_OTHER,
     VERB_WRITE,
     VERB_BLPOP,
+    VERB_SUBSCRIBE,
+    VERB_UNSUBSCRIBE,
     VERB_MULTI,
     VERB_EXEC,
     VERB_DISCARD,
@@ -33,12 +35,23 @@ enum verb {
 static const struct {
     const char *name;
     enum verb verb;
-} verbs[] = {{"SET", VERB_WRITE},      {"EVAL", VERB_WRITE},      {"BLPOP", VERB_BLPOP},
-             {"MULTI", VERB_MULTI},    {"EXEC", VERB_EXEC},       {"DISCARD", VERB_DISCARD},
-             {"WATCH", VERB_WATCH},    {"UNWATCH", VERB_UNWATCH}, {"AUTH", VERB_AUTH},
-             {"HELLO", VERB_HELLO},    {"SELECT", VERB_SELECT},   {"CLIENT", VERB_CLIENT},
-             {"ROLE", VERB_ROLE},      {"PING", VERB_PING},       {"X.UNKNOWN", VERB_UNKNOWN},
-             {"SUBSCRIBE", VERB_OTHER}};
+} verbs[] = {{"SET", VERB_WRITE},
+             {"EVAL", VERB_WRITE},
+             {"BLPOP", VERB_BLPOP},
+             {"MULTI", VERB_MULTI},
+             {"EXEC", VERB_EXEC},
+             {"DISCARD", VERB_DISCARD},
+             {"WATCH", VERB_WATCH},
+             {"UNWATCH", VERB_UNWATCH},
+             {"AUTH", VERB_AUTH},
+             {"HELLO", VERB_HELLO},
+             {"SELECT", VERB_SELECT},
+             {"CLIENT", VERB_CLIENT},
+             {"ROLE", VERB_ROLE},
+             {"PING", VERB_PING},
+             {"X.UNKNOWN", VERB_UNKNOWN},
+             {"SUBSCRIBE", VERB_SUBSCRIBE},
+             {"UNSUBSCRIBE", VERB_UNSUBSCRIBE}};
 
 struct order {
     enum verb verb;
@@ -68,6 +81,7 @@ struct conn {
     uint64_t out, read, quiet_since;
     /* what it is, once all is executed that has come; and as far as it is executed */
     bool multi_in, multi, dirty, watching;
+    unsigned channels; /* a bit for each */
     int queue_in[REQUESTS_MAX];
     struct order queue[REQUESTS_MAX];
     unsigned queued_in, queued;
@@ -225,7 +239,8 @@ static void check_shared(const struct conn *c, const struct order *o)
         return;
     }
     CHECK(l->kind == LINK_SHARED || o->verb == VERB_PING);
-    CHECK(!c->multi && !c->watching);
+    CHECK(!c->multi && !c->watching && c->channels == 0);
+    CHECK(o->verb != VERB_SUBSCRIBE && o->verb != VERB_UNSUBSCRIBE);
     CHECK(o->verb != VERB_BLPOP && o->verb != VERB_MULTI && o->verb != VERB_WATCH &&
           o->verb != VERB_UNKNOWN);
     CHECK(o->tag < 0 || world.request[o->tag].kind != KIND_PINNED);
@@ -317,7 +332,7 @@ static bool take_order(struct conn *c)
 static uint64_t silent_ms(const struct conn *c, const struct link *l)
 {
     const struct order *o = &c->orders[c->order_done];
-    bool counts = c->order_done < c->order_count && o->verb != VERB_BLPOP &&
+    bool counts = c->channels == 0 && c->order_done < c->order_count && o->verb != VERB_BLPOP &&
                   o->verb != VERB_OTHER && !l->raw && l->reading && !l->frozen && c->read == c->out;
     uint64_t since = c->quiet_since > l->progress_ms ? c->quiet_since : l->progress_ms;
     return counts ? net_now() - since : 0;
@@ -534,6 +549,61 @@ static const char *refusal(const struct conn *c, const struct order *o, enum moo
     return NULL;
 }
 
+/* Subscriptions */
+
+static bool only_listens(const struct conn *c)
+{
+    return c->channels != 0 && c->self.resp == 2;
+}
+
+unsigned conn_channels(const struct conn *c)
+{
+    return c->channels;
+}
+
+static void confirm(struct conn *c, bool on, int channel, struct buf *out)
+{
+    unsigned bit = channel < 0 ? 0 : 1u << channel;
+    c->channels = on ? c->channels | bit : c->channels & ~bit;
+    buf_printf(out, "%c3\r\n%s\r\n", c->self.resp == 3 ? '>' : '*',
+               on ? "$9\r\nsubscribe" : "$11\r\nunsubscribe");
+    if (channel < 0) {
+        buf_append_str(out, c->self.resp == 3 ? "_\r\n" : "$-1\r\n");
+    } else {
+        buf_printf(out, "$2\r\nc%d\r\n", channel);
+    }
+    buf_printf(out, ":%d\r\n", __builtin_popcount(c->channels));
+}
+
+static void do_subscribe(struct conn *c, const struct order *o, struct buf *out)
+{
+    for (int i = 1; i < o->count; i++) {
+        confirm(c, o->verb == VERB_SUBSCRIBE, (o->word[i][1] - '0') & (int)(CHANNELS - 1), out);
+    }
+    for (int i = (int)CHANNELS - 1; o->count == 1 && i >= 0; i--) { /* in an order of its own */
+        if ((c->channels & 1u << i) != 0) {
+            confirm(c, false, i, out);
+        }
+    }
+    if (o->count == 1 && buf_len(out) == 0) {
+        confirm(c, false, -1, out);
+    }
+}
+
+void node_publish(unsigned node, unsigned channel)
+{
+    world.messages++;
+    for (struct list_node *n = world.conns.first; n != NULL; n = n->next) {
+        struct conn *c = conn_of(n);
+        struct buf out = {0};
+        if (c->at == node && (c->channels & 1u << channel) != 0) {
+            buf_printf(&out, "%c3\r\n$7\r\nmessage\r\n$2\r\nc%u\r\n$8\r\n%08u\r\n",
+                       c->self.resp == 3 ? '>' : '*', channel, world.messages);
+            say(c, -1, false, &out);
+        }
+    }
+}
+
 static void do_plain(struct conn *c, const struct order *o, enum mood mood, struct buf *out)
 {
     switch (o->verb) {
@@ -542,7 +612,9 @@ static void do_plain(struct conn *c, const struct order *o, enum mood mood, stru
     case VERB_SELECT: do_select(c, o, out); return;
     case VERB_CLIENT: do_client(c, o, out); return;
     case VERB_ROLE: do_role(c, out); return;
-    case VERB_PING: buf_append_str(out, "+PONG\r\n"); return;
+    case VERB_PING:
+        buf_append_str(out, only_listens(c) ? "*2\r\n$4\r\npong\r\n$0\r\n\r\n" : "+PONG\r\n");
+        return;
     case VERB_WATCH:
     case VERB_UNWATCH:
         c->watching = o->verb == VERB_WATCH;
@@ -555,6 +627,8 @@ static void do_plain(struct conn *c, const struct order *o, enum mood mood, stru
             return;
         }
         break;
+    case VERB_SUBSCRIBE:
+    case VERB_UNSUBSCRIBE: do_subscribe(c, o, out); return;
     case VERB_OTHER:
     case VERB_WRITE:
     case VERB_MULTI:
@@ -653,6 +727,10 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
     }
     if (closed && o->verb != VERB_AUTH && o->verb != VERB_HELLO) {
         put_error(c, o->tag, "NOAUTH Authentication required.", &out);
+    } else if (only_listens(c) && o->verb != VERB_SUBSCRIBE && o->verb != VERB_UNSUBSCRIBE &&
+               o->verb != VERB_PING) {
+        put_error(c, o->tag, "ERR Can't execute it: only (P|S)SUBSCRIBE / ...", &out);
+        refused = true;
     } else if (o->verb == VERB_EXEC) {
         refused = do_exec(c, o, &out);
     } else if (words != NULL) {
@@ -671,6 +749,7 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
             world.request[o->tag].executed = true;
         }
         do_plain(c, o, mood, &out);
+        refused = o->verb == VERB_BLPOP && mood == MOOD_UNBLOCK;
     }
     say(c, o->tag, refused, &out);
     const struct link *l = c->transport->owner;

@@ -70,8 +70,13 @@ enum kind {
     KIND_GETNAME,
     KIND_RESET,
     KIND_QUIT,
-    KINDS
+    KINDS,
+    KIND_SUBSCRIBE = KINDS, /* the others are asked for in another way */
+    KIND_UNSUBSCRIBE
 };
+
+#define CHANNELS  4u /* c0, c1 ... */
+#define NAMES_MAX 3u
 
 struct request {
     enum kind kind;
@@ -82,7 +87,9 @@ struct request {
     bool answered;   /* to the client */
     bool queued;     /* ... in a transaction that goes on */
     bool distrusted; /* its reply began after its node may have ceased to be the primary */
-    int value;       /* what SELECT, AUTH, HELLO, SETNAME ask for */
+    unsigned names[NAMES_MAX], name_count; /* of channels */
+    unsigned expected, given;              /* answers to it; 0: not known yet */
+    int value;                             /* what SELECT, AUTH, HELLO, SETNAME ask for */
 };
 
 /* What one connection is, at a server or in the mind of a client. */
@@ -99,9 +106,11 @@ struct client {
     unsigned block[REQUESTS_MAX], block_count;   /* what was answered in the open transaction */
     unsigned queued[REQUESTS_MAX], queued_count; /* ... with QUEUED */
     struct identity self;
-    bool wild;    /* it said what nobody answers for */
-    bool gone;    /* it ended its side, or said QUIT */
-    bool excused; /* the proxy may close it */
+    unsigned held;  /* channels that it is told of, a bit for each */
+    unsigned heard; /* the number of the last message */
+    bool wild;      /* it said what nobody answers for */
+    bool gone;      /* it ended its side, or said QUIT */
+    bool excused;   /* the proxy may close it */
     struct buf in;
     struct reply_scan scan;
 };
@@ -121,7 +130,7 @@ struct world {
     struct client client[CLIENTS];
     struct node node[NODES];
     struct request request[REQUESTS_MAX];
-    unsigned requests;
+    unsigned requests, messages;
     unsigned large_left, huge_left; /* how many such things may still be said */
     bool evil;      /* servers have said what was not asked: nobody judges contents any more */
     bool backwards; /* the order of callbacks in a turn */
@@ -172,6 +181,10 @@ enum mood {
 };
 void conn_handle(struct conn *c, unsigned most, enum mood mood);
 struct conn *conn_at(unsigned index);
+/* What it has subscribed to. */
+unsigned conn_channels(const struct conn *c);
+/* A message for all connections of that node which have subscribed to it. */
+void node_publish(unsigned node, unsigned channel);
 struct transport *conn_transport(struct conn *c);
 void conn_end(struct conn *c, bool reset);
 /* All that are not silent handle what they have. */
@@ -181,6 +194,8 @@ void servers_heal(void);
 /* client.c */
 void client_begin(struct client *c, unsigned index);
 void client_ask(struct client *c, enum kind kind, unsigned how);
+/* SUBSCRIBE or UNSUBSCRIBE, unless it may be in a transaction. */
+void client_subscribe(struct client *c, unsigned how);
 void client_received(struct client *c, struct slice bytes);
 void client_proxy_closed(struct client *c);
 /* Its transport is there no more, or must not be looked at. */
