@@ -204,7 +204,7 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
             s->hushed = r.asker.mute;
             session_answer(s, r.command, block, reply, type);
             s->hushed = false;
-            if (r.command->link == COMMAND_PINNED && type == '+') {
+            if (r.command->link == COMMAND_PINNED && type == '+' && journal_has(j, &r)) {
                 struct buf copy = {0};
                 tracking_noted(s, r.command, journal_view(j, &r, &copy));
                 buf_release(&copy);

@@ -1,58 +1,36 @@
 #include "proxy/tracking.h"
 
-#include <string.h>
-
 #include "proxy/base/limits.h"
 #include "proxy/resp/args.h"
-
-/* The next argument of a frame that is an array, all of them: args_parse keeps the first only.
- * False at the end, or where it is written in an odd way. */
-static bool next_argument(struct slice *rest, struct slice *argument)
-{
-    const char *end = rest->n > 0 ? memchr(rest->p, '\n', rest->n) : NULL;
-    if (end == NULL || end - rest->p < 2 || rest->p[0] != '$' || end[-1] != '\r') {
-        return false;
-    }
-    int64_t n;
-    struct slice number = slice_of(rest->p + 1, (size_t)(end - rest->p) - 2);
-    struct slice behind = slice_of(end + 1, rest->n - (size_t)(end + 1 - rest->p));
-    if (!slice_to_i64(number, 0, BULK_MAX, &n) || behind.n < (size_t)n + 2) {
-        return false;
-    }
-    *argument = slice_of(behind.p, (size_t)n);
-    *rest = slice_of(behind.p + n + 2, behind.n - (size_t)n - 2);
-    return true;
-}
 
 struct options {
     bool on, broadcast, redirect;
 };
 
 /* CLIENT TRACKING ON|OFF [REDIRECT id] [BCAST] [PREFIX p]... [OPTIN] [OPTOUT] [NOLOOP], accepted by
- * the server. False: not understood. */
+ * the server. False: an inline line, or not understood. */
 static bool read_options(struct slice frame, struct options *o)
 {
-    const char *line = memchr(frame.p, '\n', frame.n);
-    struct slice rest, word;
-    if (frame.n == 0 || frame.p[0] != '*' || line == NULL) {
+    struct args_walk walk;
+    struct slice word;
+    if (!args_walk_begin(&walk, frame)) {
         return false;
     }
-    rest = slice_of(line + 1, (size_t)(frame.p + frame.n - line - 1));
     for (unsigned i = 0; i < 3; i++) {
-        if (!next_argument(&rest, &word)) {
+        if (!args_walk_next(&walk, &word)) {
             return false;
         }
     }
     o->on = slice_eq_nocase(word, "ON");
-    while (next_argument(&rest, &word)) {
+    while (args_walk_next(&walk, &word)) {
         bool redirect = slice_eq_nocase(word, "REDIRECT");
         o->redirect = o->redirect || redirect;
         o->broadcast = o->broadcast || slice_eq_nocase(word, "BCAST");
-        if ((redirect || slice_eq_nocase(word, "PREFIX")) && !next_argument(&rest, &word)) {
+        if ((redirect || slice_eq_nocase(word, "PREFIX")) && !args_walk_next(&walk, &word)) {
             return false;
         }
     }
-    return rest.n == 0;
+    return true;
 }
 
 enum tracking_change tracking_accepted(struct tracking *t, struct slice frame)

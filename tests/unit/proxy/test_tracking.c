@@ -86,10 +86,7 @@ static void test_what_can_not_be_said_again(void **state)
     /* Redis takes it; another server may read it in another way. */
     assert_int_equal(tracking_accepted(&t, slice_str("CLIENT TRACKING ON\r\n")),
                      TRACKING_ELSEWHERE);
-    assert_int_equal(
-        tracking_accepted(&t, slice_str("*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$02\r\nON\r\n")),
-        TRACKING_ELSEWHERE);
-    assert_int_equal(tracking_accepted(&t, slice_of("", 0)), TRACKING_ELSEWHERE);
+    assert_int_equal(accepted(&t, "CLIENT TRACKING"), TRACKING_ELSEWHERE);
     tracking_clear(&t);
 }
 

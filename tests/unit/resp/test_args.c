@@ -159,7 +159,7 @@ static void without_some(void **state)
         {"*3\r\n$1\r\nS\r\n$1\r\na\r\n$2\r\nbb\r\n", "*2\r\n$1\r\nS\r\n$2\r\nbb\r\n", 1},
         {"*3\r\n$1\r\nS\r\n$1\r\na\r\n$2\r\nbb\r\n", "*1\r\n$1\r\nS\r\n", 2},
         {"*2\r\n$1\r\nS\r\n$0\r\n\r\n", "*2\r\n$1\r\nS\r\n$0\r\n\r\n", 0},
-        {"*02\rx$1\r\nSxx$1\r\naxx", "*1\r\n$1\r\nSxx", 1},
+        {"*2\rx$1\r\nSxx$1\r\naxx", "*1\r\n$1\r\nSxx", 1},
         {"S a bb\r\n", "*2\r\n$1\r\nS\r\n$2\r\nbb\r\n", 1},
         {"S a \"b \\x41\" c d e f g h i\n", "*2\r\n$1\r\nS\r\n$1\r\ni\r\n", 8},
         {" S\t'a b' \"b \\x41\"\n", "*2\r\n$1\r\nS\r\n$3\r\nb A\r\n", 1},
