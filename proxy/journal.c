@@ -101,6 +101,30 @@ void journal_answered_all(struct journal *j, uint32_t n)
     j->count -= n;
 }
 
+uint32_t journal_drop_unsent(struct journal *j, struct asker asker)
+{
+    uint32_t kept = 0;
+    uint64_t gone = 0;
+    for (uint32_t i = 0; i < j->count; i++) {
+        struct record r = *journal_at(j, i);
+        bool drop = r.asker.slot == asker.slot && r.asker.serial == asker.serial &&
+                    r.end != UINT64_MAX && journal_state(j, &r) == RECORD_UNSENT;
+        uint64_t from = r.begin - gone;
+        if (drop) {
+            chain_cut(&j->bytes, (size_t)(from - j->kept), (size_t)(r.end - gone - j->kept));
+            gone += r.end - r.begin;
+        } else {
+            r.begin = from;
+            r.end -= r.end != UINT64_MAX ? gone : 0;
+            *journal_at(j, kept++) = r;
+        }
+    }
+    uint32_t dropped = j->count - kept;
+    j->count = kept;
+    j->queued -= gone;
+    return dropped;
+}
+
 void journal_keep_first(struct journal *j)
 {
     struct record first = *journal_at(j, 0);

@@ -340,8 +340,7 @@ void linkset_reclaim(struct session *s)
             journal_adopt(s->lost, &w->pool, j, journal_at(j, i));
         }
     }
-    /* What was not sent yet stands between requests of others, and will be. */
-    journal_sent(s->lost, journal_unsent(s->lost));
+    (void)journal_drop_unsent(&s->link->journal, s->asker);
     worker_leave_slot(w, s);
     worker_take_slot(w, s); /* what it asked has no asker now */
     s->link = NULL;

@@ -176,7 +176,7 @@ static void forsake_waiting(struct worker_service *ws)
     for (struct list_node *n = ws->worker->sessions.first, *next; n != NULL; n = next) {
         next = n->next; /* s may end, and only s */
         struct session *s = CONTAINER_OF(n, struct session, node);
-        if (s->service == ws && s->deadline_ms != 0) {
+        if (s->service == ws && (s->deadline_ms != 0 || s->outstanding > 0)) {
             session_forsake(s);
             session_pump(s);
         }

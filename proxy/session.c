@@ -69,11 +69,14 @@ void session_set_plain_profile(struct session *s)
     s->vetted = s->refused = false;
 }
 
-/* Its own link dies with it; on a shared one its requests become orphans. */
+/* Its own link dies with it; on a shared one its requests become orphans as far as they were sent,
+ * and the others are never sent. */
 static void leave_link(struct session *s)
 {
     if (s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
         link_close(&s->link, LINK_END_SESSION);
+    } else if (s->link != NULL) {
+        (void)journal_drop_unsent(&s->link->journal, s->asker);
     }
     worker_leave_slot(s->service->worker, s);
     s->link = NULL;
@@ -239,10 +242,20 @@ static void end_of_input(struct session *s)
 void session_forsake(struct session *s)
 {
     bool leaves = s->state == SESSION_ENDING || (s->state == SESSION_OPEN && s->left);
-    if (leaves && s->deadline_ms != 0 && !service_serving(s->service)) {
+    if (!leaves || service_serving(s->service)) {
+        return;
+    }
+    if (s->deadline_ms != 0) {
         s->state = SESSION_ENDING;
         input_drop_frames(s);
         service_unwait(s->service, s);
+    }
+    if (s->link != NULL && s->link->kind == LINK_SHARED) {
+        s->outstanding -= journal_drop_unsent(&s->link->journal, s->asker);
+        if (s->outstanding == 0) {
+            s->link = NULL;
+            session_forget_asked(s);
+        }
     }
 }
 

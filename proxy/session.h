@@ -113,12 +113,13 @@ struct session {
     bool mutes;   /* it has said CLIENT REPLY */
     bool hushed;  /* what is given now is kept from the client */
     enum replies replies;
-    bool pinned;         /* it has said what only a link of its own may hear */
-    uint16_t large_left; /* replies that have to be small until it may share links again */
-    uint64_t wrote_in;   /* generation of its last write; 0: none */
-    bool multi, watch;   /* as of the last answer */
-    bool multi_lost;     /* it can't be carried out any more */
-    bool watch_lost;     /* on a link that is gone */
+    bool pinned;              /* it has said what only a link of its own may hear */
+    uint64_t profile_pace_ms; /* a second ahead of now: its profile changes too often */
+    uint16_t large_left;      /* replies that have to be small until it may share links again */
+    uint64_t wrote_in;        /* generation of its last write; 0: none */
+    bool multi, watch;        /* as of the last answer */
+    bool multi_lost;          /* it can't be carried out any more */
+    bool watch_lost;          /* on a link that is gone */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
     bool no_evict, no_touch;         /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
@@ -156,7 +157,7 @@ void session_finish(struct session *s, enum session_end end);
 void session_close(struct session *s, enum session_end end);
 void session_free(struct session *s);
 /* A client that will send no more may have gone elsewhere with what it asked here: its requests
- * that wait for want of a primary are dropped. Does nothing to others. */
+ * that wait for want of a primary, on a shared link too, are dropped. Does nothing to others. */
 void session_forsake(struct session *s);
 /* The proxy stops: idle ones end now, others when they are idle. */
 void session_drain(struct session *s);
@@ -169,6 +170,8 @@ bool session_busy(const struct session *s);
 size_t session_held(const struct session *s);
 /* Its oldest request was sent and may be answered only when others do something. */
 bool session_blocked(const struct session *s);
+/* It changes its profile too often to share links. */
+bool session_is_restless(const struct session *s);
 /* There is no unanswered AUTH, HELLO ... any more. */
 void session_forget_asked(struct session *s);
 /* A request, or an answer of our own, at the end of a list of parked items. */

@@ -74,7 +74,7 @@ static bool take_frame(struct session *s, struct block *block, struct slice fram
     enum args_result result = args_parse(frame, &args);
     bool taken = result == ARGS_EMPTY;
     if (result == ARGS_OK) {
-        r.command = learnt_lookup(learnt, &args);
+        r.command = request_command(s, &args);
         r.args = &args;
         taken = request_take(s, &r);
     } else if (result == ARGS_UNBALANCED) {
@@ -367,7 +367,7 @@ static void end_lease(struct session *s)
     bool over = s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
                 s->link->state == LINK_READY && s->outstanding == 0 && !s->multi && !s->watch &&
                 !s->pinned && s->uncarried == NULL && s->tentative == NULL && !s->streaming &&
-                s->large_left == 0 && s->subs == NULL;
+                s->large_left == 0 && s->subs == NULL && !session_is_restless(s);
     if (over && service_shares(s->service)) {
         linkset_give_back(s);
     }

@@ -28,6 +28,9 @@ void session_end(struct session *s, enum session_end end, const char *what);
 void session_request_done(struct session *s);
 /* From here on nobody looks at what passes on the session's own link, which can't be carried. */
 void session_become_raw(struct session *s, const char *why);
+/* The command of a whole request: a SELECT of the database that the session is in asks for nothing
+ * that others would have to wait for. */
+const struct command *request_command(const struct session *s, const struct args *args);
 /* Nothing of the session waits any more. */
 void session_stop_waiting(struct session *s);
 /* Takes what was just read, the raw buffer being empty; keeps what can't be taken yet. */

@@ -27,6 +27,26 @@ static void take_profile(struct session *s, const struct profile *profile)
     }
 }
 
+bool session_is_restless(const struct session *s)
+{
+    return s->profile_pace_ms != 0 &&
+           s->profile_pace_ms > loop_now_ms(s->service->worker->loop) + 1000;
+}
+
+/* Each change is worth its part of a second. */
+static void note_change(struct session *s)
+{
+    uint64_t now = loop_now_ms(s->service->worker->loop);
+    if (session_is_restless(s)) {
+        return;
+    }
+    s->profile_pace_ms = s->profile_pace_ms > now ? s->profile_pace_ms : now;
+    s->profile_pace_ms += 1000 / PROFILE_CHANGES_PER_S;
+    if (s->profile_pace_ms >= now + 1000) {
+        s->profile_pace_ms = now + 1000 + PROFILE_PRIVATE_MS;
+    }
+}
+
 /* An AUTH, HELLO, SELECT or CLIENT SETNAME was answered. */
 void session_profile_answered(struct session *s, const struct command *command, char type)
 {
@@ -45,10 +65,12 @@ void session_profile_answered(struct session *s, const struct command *command, 
         }
         if (!profile_same(&asked->profile, &s->set->profile) || s->set->refused != GREET_STEPS) {
             take_profile(s, &asked->profile);
+            note_change(s);
         }
     }
     if (asked->form != PROFILE_PLAIN) {
-        s->link->dirty = true; /* an error may have come behind a part that was accepted */
+        s->link->dirty = true;  /* an error may have come behind a part that was accepted */
+        s->profile_pace_ms = 0; /* such a link is not to be kept */
     }
     session_forget_asked(s);
 }

@@ -6,6 +6,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/learnt.h"
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_mute.h"
@@ -52,6 +53,20 @@ static struct linkset *set_asked_for(const struct session *s, const struct reque
     return l != NULL && linkset_takes(l) ? set : NULL;
 }
 
+static const struct command select_same = {
+    .name = "select", .cls = COMMAND_READ, .link = COMMAND_SHARED};
+
+const struct command *request_command(const struct session *s, const struct args *args)
+{
+    const struct command *command = learnt_lookup(s->service->learnt, args);
+    int64_t database;
+    bool same = command->cls == COMMAND_SELECT && args->count == 2 && s->asked == NULL &&
+                !s->multi && s->set->refused == GREET_STEPS &&
+                slice_to_i64(args->v[1], 0, INT32_MAX, &database) &&
+                database == s->set->profile.database;
+    return same ? &select_same : command;
+}
+
 /* It was greeted with all of its profile: what another link was refused does not touch it. */
 static bool is_whole(const struct link *l)
 {
@@ -67,7 +82,8 @@ static struct aim aim_at(const struct session *s, const struct request *r)
     }
     a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || r->odd ||
                   r->frame.n > REQUEST_BUFFER_MAX || s->pinned || s->uncarried != NULL ||
-                  s->multi || s->watch || s->subs != NULL || s->large_left > 0;
+                  s->multi || s->watch || s->subs != NULL || s->large_left > 0 ||
+                  session_is_restless(s);
     if (!a.exclusive && command_changes_profile(r->command)) {
         a.set = set_asked_for(s, r);
         a.exclusive = a.set == NULL;

@@ -234,6 +234,29 @@ void chain_consume(struct chain *c, size_t n)
     }
 }
 
+void chain_cut(struct chain *c, size_t from, size_t to)
+{
+    CHECK(from <= to && to <= c->len);
+    struct chain rest = {0};
+    size_t at = 0;
+    for (uint32_t i = 0; i < c->count; i++) {
+        const struct span *s = span_at(c, i);
+        size_t before = from > at ? from - at : 0, behind = to > at ? to - at : 0;
+        before = before < s->len ? before : s->len;
+        behind = behind < s->len ? behind : s->len;
+        const char *bytes = s->block->data + s->at;
+        chain_share(&rest, s->block, slice_of(bytes, before));
+        chain_share(&rest, s->block, slice_of(bytes + behind, s->len - behind));
+        at += s->len;
+    }
+    chain_clear(c);
+    for (uint32_t i = 0; i < rest.count; i++) {
+        const struct span *s = span_at(&rest, i);
+        chain_share(c, s->block, slice_of(s->block->data + s->at, s->len));
+    }
+    chain_clear(&rest);
+}
+
 size_t chain_iov(const struct chain *c, size_t from, size_t to, struct iovec *iov, size_t max)
 {
     CHECK(from <= to && to <= c->len);

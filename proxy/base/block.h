@@ -77,6 +77,8 @@ void chain_lend(struct chain *c, struct block_pool *pool, struct block *block, s
 void chain_settle(struct chain *c, struct block_pool *pool);
 /* Drops the first n bytes, n <= c->len. */
 void chain_consume(struct chain *c, size_t n);
+/* Takes the bytes [from, to) out of the middle. */
+void chain_cut(struct chain *c, size_t from, size_t to);
 /* Describes up to max pieces of the bytes [from, to) of the chain; returns how many. */
 size_t chain_iov(const struct chain *c, size_t from, size_t to, struct iovec *iov, size_t max);
 /* Copies the bytes [from, from + n) to `to`. */

@@ -97,6 +97,8 @@ static void check_journal(const struct worker *w, const struct link *l)
         const struct session *s = worker_asker(w, r->asker);
         CHECK(r->begin >= at && (r->end != UINT64_MAX || i + 1 == j->count));
         CHECK(s == NULL || s->link == l);
+        /* What one that has left asked is sent no more. */
+        CHECK(s != NULL || r->asker.serial == 0 || journal_state(j, r) != RECORD_UNSENT);
         at = r->end;
     }
 }

@@ -1,5 +1,12 @@
 """Clients that end their side: what they sent is executed, and nothing stays behind."""
 
+import contextlib
+
+import pytest
+
+from support.cluster import Node
+from support.fake_sentinel import FakeSentinel
+from support.proxy import Proxy
 from support.resp import encode, encode_all
 from support.wait import wait_until
 
@@ -29,3 +36,37 @@ def test_without_replies(service):
         client.half_close()
         assert client.closed(20)
     assert service.node.call("DBSIZE") == 4000
+
+
+@pytest.mark.parametrize("how", ["reset", "close"])
+def test_unsent_requests_on_a_shared_link(tmp_path, how):
+    """The server takes nothing more (a unix socket holds little), and what it was not given of those
+    who left it never gets; what it was given a part of, it gets whole."""
+    path, body, asked = str(tmp_path / "redis.sock"), b"x" * 62_000, 40
+    with contextlib.ExitStack() as stack:
+        node = Node(str(tmp_path), settings=(("unixsocket", path),))
+        stack.callback(node.close)
+        node.start()
+        sentinel = stack.enter_context(FakeSentinel(("192.0.2.7", 6379), epoch=1))
+        proxy = stack.enter_context(Proxy(
+            [sentinel.address], {"links": "shared", "proxy.workers": 1, "proxy.log-level": "debug"},
+            arguments=("--set", f"sentinel.address-map=192.0.2.7:6379 unix:{path}")))
+        proxy.wait_serving()
+        clients = [stack.enter_context(proxy.connect()) for _ in range(asked)]
+        for client in clients:
+            assert client.ok("PING") == "PONG"
+        node.pause()
+        for number, client in enumerate(clients):
+            client.send(encode("SET", f"k{number}", body))
+        wait_until(lambda: proxy.entries("suspect-begin"), 10, "the primary to be suspected")
+        for client in clients:
+            getattr(client, how)()
+        if how == "reset":
+            wait_until(lambda: len(proxy.entries("session-closed")) >= asked, 10, "all to be gone")
+        with proxy.connect() as other:
+            other.send(encode("SET", "last", body))
+            node.resume()
+            assert other.read() == "OK"
+            assert other.ok("GET", "last") == body
+            executed = other.ok("DBSIZE") - 1
+    assert 0 < executed < asked // 2

@@ -145,6 +145,35 @@ static void test_lent_views_are_settled(void **state)
     block_pool_clear(&pool);
 }
 
+static void test_cut_out_of_the_middle(void **state)
+{
+    (void)state;
+    static const size_t edges[] = {0, 1, 500, 992, 1000, 17000, 60000, 100000, 149999, 150000};
+    size_t n = 150000;
+    char *bytes = malloc(n), *flat = malloc(n);
+    fill(bytes, 0, n);
+    struct block_pool pool = {0};
+    for (size_t i = 0; i < ARRAY_LEN(edges); i++) {
+        for (size_t k = i; k < ARRAY_LEN(edges); k++) {
+            struct chain c = {0};
+            for (size_t at = 0; at < n; at += 500) { /* blocks of every size */
+                chain_copy(&c, &pool, slice_of(bytes + at, 500));
+            }
+            chain_cut(&c, edges[i], edges[k]);
+            chain_copy(&c, &pool, slice_str("end"));
+            size_t left = n - (edges[k] - edges[i]);
+            assert_int_equal(c.len, left + 3);
+            chain_peek(&c, 0, left, flat);
+            assert_memory_equal(flat, bytes, edges[i]);
+            assert_memory_equal(flat + edges[i], bytes + edges[k], n - edges[k]);
+            chain_clear(&c);
+        }
+    }
+    block_pool_clear(&pool);
+    free(bytes);
+    free(flat);
+}
+
 static void test_iov_of_a_part(void **state)
 {
     (void)state;
@@ -204,6 +233,7 @@ int main(void)
         cmocka_unit_test(test_shared_views),
         cmocka_unit_test(test_a_view_is_never_written_over),
         cmocka_unit_test(test_lent_views_are_settled),
+        cmocka_unit_test(test_cut_out_of_the_middle),
         cmocka_unit_test(test_iov_of_a_part),
         cmocka_unit_test(test_what_is_held_is_counted),
     };

@@ -118,6 +118,49 @@ static void test_several_at_once(void **state)
     block_pool_clear(&pool);
 }
 
+static void test_unsent_are_dropped(void **state)
+{
+    (void)state;
+    const struct asker other = {.slot = 7, .serial = 9};
+    struct block_pool pool = {0};
+    for (size_t sent = 0; sent <= 18; sent++) {
+        struct journal j = {0};
+        for (uint32_t i = 0; i < 6; i++) { /* aaa bbb ccc ddd eee fff, the odd ones by another */
+            char text[4] = {(char)('a' + i), (char)('a' + i), (char)('a' + i), 0};
+            journal_begin(&j, &get, i % 2 == 0 ? someone : other);
+            journal_append(&j, &pool, NULL, slice_str(text));
+            journal_end(&j);
+        }
+        journal_sent(&j, sent);
+        uint32_t begun = (uint32_t)(sent + 2) / 3, dropped = 0;
+        for (uint32_t i = begun; i < 6; i++) {
+            dropped += i % 2;
+        }
+        assert_int_equal(journal_drop_unsent(&j, other), dropped);
+        assert_int_equal(j.count, 6 - dropped);
+        assert_int_equal(j.queued, 3 * (6 - dropped));
+        assert_int_equal(j.bytes.len, 3 * (6 - dropped));
+        for (uint32_t i = 0, k = 0; i < 6; i++) {
+            if (i < begun || i % 2 == 0) {
+                char bytes[4];
+                const struct record *r = journal_at(&j, k++);
+                assert_int_equal(journal_bytes(&j, r), 3);
+                journal_copy(&j, r, bytes);
+                assert_int_equal(bytes[0], 'a' + i);
+                assert_int_equal(bytes[2], 'a' + i);
+            }
+        }
+        journal_begin(&j, &get, someone); /* and it goes on */
+        journal_append(&j, &pool, NULL, slice_str("next"));
+        journal_end(&j);
+        journal_sent(&j, journal_unsent(&j));
+        journal_answered_all(&j, j.count);
+        assert_int_equal(j.bytes.len, 0);
+        journal_clear(&j);
+    }
+    block_pool_clear(&pool);
+}
+
 static void test_large_is_forgotten(void **state)
 {
     (void)state;
@@ -223,9 +266,13 @@ static void test_adopted(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_every_cut),       cmocka_unit_test(test_answers_drop_bytes),
-        cmocka_unit_test(test_several_at_once), cmocka_unit_test(test_large_is_forgotten),
-        cmocka_unit_test(test_keep_first),      cmocka_unit_test(test_adopted),
+        cmocka_unit_test(test_every_cut),
+        cmocka_unit_test(test_answers_drop_bytes),
+        cmocka_unit_test(test_several_at_once),
+        cmocka_unit_test(test_large_is_forgotten),
+        cmocka_unit_test(test_unsent_are_dropped),
+        cmocka_unit_test(test_keep_first),
+        cmocka_unit_test(test_adopted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
