@@ -69,7 +69,10 @@ void tracking_answered(struct session *s, const struct command *command)
 
 void tracking_flush(struct session *s)
 {
+    bool hushed = s->hushed; /* what is pushed is heard all the same */
+    s->hushed = false;
     session_give_str(s, words(s));
+    s->hushed = hushed;
 }
 
 bool tracking_used_up(const struct session *s)

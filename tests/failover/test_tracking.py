@@ -168,6 +168,21 @@ def test_46_caching_and_a_request_sent_again():
             assert client.read() == changed("k")
 
 
+def test_46_heard_without_replies(setup):
+    """CLIENT REPLY OFF keeps no push from the client."""
+    (old, new), sentinel, proxy = setup
+    with tracker(proxy) as client:
+        client.send(encode_all([("CLIENT", "REPLY", "OFF"), ("GET", "k")]))
+        wait_until(lambda: old.calls("get") == 1, 5, "the request")
+        switch(sentinel, proxy, new)
+        assert client.read_frame() == FORGET_ALL
+        client.send(encode("GET", "l"))
+        wait_until(lambda: new.calls("get") == 1, 5, "the request")
+        new.call("SET", "l", "1")
+        assert client.read() == changed("l")
+        assert client.call("CLIENT", "REPLY", "ON") == "OK"
+
+
 def test_46_never_inside_a_reply(setup):
     """Neither what the server pushes nor what is said here."""
     (old, new), sentinel, proxy = setup
