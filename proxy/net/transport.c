@@ -21,8 +21,7 @@ struct transport {
     uv_poll_t poll;
     struct wheel_timer deadline; /* of connecting; or what reports an error known at once; then, of
                                     looking at a server that takes nothing more */
-    struct wheel_timer again;    /* the next try to connect */
-    struct sockaddr_any *to;     /* whereto; NULL: it is under way */
+    struct retry *retry;         /* the next try to connect; NULL: it is under way */
     int connect_err;
     bool connecting, reading, want_write, hung_up, broken, closed;
     bool opened;  /* by us, not accepted */
@@ -30,6 +29,12 @@ struct transport {
     int watched;  /* UV_* events asked of libuv */
     const struct transport_events *events;
     void *owner;
+};
+
+struct retry {
+    struct transport *transport;
+    struct wheel_timer timer;
+    struct sockaddr_any to;
 };
 
 static void on_poll(uv_poll_t *handle, int status, int events);
@@ -56,11 +61,20 @@ static void watch(struct transport *t)
     }
 }
 
+static void forget_retry(struct transport *t)
+{
+    if (t->retry != NULL) {
+        loop_disarm(t->loop, &t->retry->timer);
+        free(t->retry);
+        t->retry = NULL;
+    }
+}
+
 static void report_connected(struct transport *t, int err)
 {
     t->connecting = false;
     loop_disarm(t->loop, &t->deadline);
-    loop_disarm(t->loop, &t->again);
+    forget_retry(t);
     if (err == 0) {
         t->reading = true;
     }
@@ -165,11 +179,11 @@ static int begin(int fd, const struct sockaddr_any *to)
 
 static void on_again(struct wheel_timer *timer)
 {
-    struct transport *t = CONTAINER_OF(timer, struct transport, again);
+    struct transport *t = CONTAINER_OF(timer, struct retry, timer)->transport;
     CHECK_MAGIC(t, TRANSPORT_MAGIC);
-    int err = begin(t->fd, t->to);
+    int err = begin(t->fd, &t->retry->to);
     if (err == -EAGAIN) {
-        loop_arm(t->loop, &t->again, UNIX_RETRY_MS, on_again);
+        loop_arm(t->loop, &t->retry->timer, UNIX_RETRY_MS, on_again);
         return;
     }
     if (err != 0) {
@@ -181,9 +195,10 @@ static void on_again(struct wheel_timer *timer)
 
 static void try_again_later(struct transport *t, const struct sockaddr_any *to)
 {
-    t->to = xcalloc(1, sizeof *t->to);
-    *t->to = *to;
-    loop_arm(t->loop, &t->again, UNIX_RETRY_MS, on_again);
+    t->retry = xcalloc(1, sizeof *t->retry);
+    t->retry->transport = t;
+    t->retry->to = *to;
+    loop_arm(t->loop, &t->retry->timer, UNIX_RETRY_MS, on_again);
 }
 
 struct transport *transport_connect(struct loop *loop, const struct sockaddr_any *to,
@@ -314,8 +329,7 @@ void transport_close(struct transport **where)
     t->closed = true;
     t->owner = NULL;
     loop_disarm(t->loop, &t->deadline);
-    loop_disarm(t->loop, &t->again);
-    free(t->to);
+    forget_retry(t);
     if (t->fd < 0) {
         t->magic = 0;
         free(t);
