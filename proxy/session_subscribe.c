@@ -50,8 +50,8 @@ bool listening_ends_framing(const struct session *s, const struct command *comma
     if (s->multi && command->cls == COMMAND_SUBSCRIBE) {
         return true;
     }
-    return s->subs != NULL &&
-           (s->subs->monitor == MONITOR_ON || (s->multi && command_changes_profile(command)));
+    return s->subs != NULL && (s->subs->monitor == MONITOR_ON ||
+                               (s->multi && listening_now(s) && command->cls == COMMAND_HELLO));
 }
 
 static bool answers(const struct record *r, struct pubsub_verb verb)

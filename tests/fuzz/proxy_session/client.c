@@ -426,6 +426,8 @@ static void take_reply(struct client *c, struct slice reply, char type)
 
 void client_received(struct client *c, struct slice bytes)
 {
+    /* What it is then, only its server knows. */
+    c->wild = c->wild || (c->session->link != NULL && c->session->link->raw);
     if (!judged(c)) {
         return;
     }
