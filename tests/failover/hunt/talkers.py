@@ -339,6 +339,7 @@ class Subscribers(Talker):
 class Monitors(Talker):
     """Sees commands of others, and is told OK once."""
 
+    closes = True  # a line with a large value may have been begun
     pause = 0
 
     def greet(self):
@@ -360,7 +361,6 @@ class Monitors(Talker):
 class Trackers(Talker):
     """What it has cached is told of when it changes."""
 
-    closes = True
     patience = 10
 
     def greet(self):
@@ -398,7 +398,6 @@ class Trackers(Talker):
 class Silent(Talker):
     """CLIENT REPLY OFF, SKIP and ON: only what is to be answered is."""
 
-    closes = True
 
     def step(self):
         token = f"{self.number}-{self.rounds}"
