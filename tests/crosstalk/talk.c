@@ -232,7 +232,8 @@ static void ask_select(struct talk *t, struct text *out)
         return; /* such a session is closed when its connection is lost */
     }
     char number[] = {(char)('0' + pick(t, TALK_DATABASES)), '\0'};
-    owe(t, WANT_OK, 0);
+    bool there = !t->in_multi && t->db == number[0] - '0'; /* others may be sent behind it */
+    owe(t, there ? WANT_SAID : WANT_OK, 0);
     add_head(out, 2, "SELECT");
     add_word(out, number);
     t->db = (uint8_t)(number[0] - '0');
@@ -286,7 +287,7 @@ static void ask_multi(struct talk *t, struct text *out)
         return;
     }
     if (pick(t, 4) == 0) {
-        owe(t, WANT_WATCHED, 0);
+        owe(t, WANT_SAID, 0);
         add_head(out, 2, "WATCH");
         add_slot(out, t, pick(t, TALK_SLOTS));
         t->watching = true;
@@ -318,8 +319,8 @@ static void ask_unlink(struct talk *t, struct text *out)
 {
     static const char *const names[] = {"0", "1", "2", "3", "n", "h", "q"};
     char number[] = {(char)('0' + t->cleaned++), '\0'};
+    owe(t, t->db == number[0] - '0' ? WANT_SAID : WANT_OK, 0);
     t->db = (uint8_t)(number[0] - '0');
-    owe(t, WANT_OK, 0);
     add_head(out, 2, "SELECT");
     add_word(out, number);
     owe(t, WANT_UNLINKED, 0);

@@ -14,7 +14,7 @@ enum kind {
     WANT_QUEUED,
     WANT_RESET,
     WANT_HELLO,
-    WANT_WATCHED, /* from here on there may be doubt, of reads if behind them there is some */
+    WANT_SAID, /* +OK; from here on there may be doubt, of reads if behind them there is some */
     WANT_NAME,
     WANT_ECHO,
     WANT_GET,

@@ -10,7 +10,7 @@ static const char *const words[] = {
     [WANT_RESET] = "RESET",
     [WANT_HELLO] = "HELLO",
     [WANT_NAME] = "GETNAME",
-    [WANT_WATCHED] = "WATCH",
+    [WANT_SAID] = "+OK or doubt",
     [WANT_ECHO] = "ECHO",
     [WANT_GET] = "GET",
     [WANT_MGET] = "MGET",
@@ -268,7 +268,7 @@ static bool hear_one(struct talk *t, const struct want *w, const char *frame, si
 {
     switch (w->kind) {
     case WANT_OK:
-    case WANT_WATCHED: return is_text(frame, size, "+OK\r\n");
+    case WANT_SAID: return is_text(frame, size, "+OK\r\n");
     case WANT_QUEUED: return is_text(frame, size, "+QUEUED\r\n");
     case WANT_RESET: return is_text(frame, size, "+RESET\r\n");
     case WANT_HELLO: return hear_hello(w, frame, size);
@@ -325,7 +325,7 @@ static bool hear_loss(struct talk *t, const struct want *w, const char *frame, s
         return is_text(frame, size, aborted) ||
                (w->kind == WANT_EXEC_WATCHED && is_null_array(w, frame, size));
     }
-    if (!is_text(frame, size, in_doubt) || w->kind < WANT_WATCHED) {
+    if (!is_text(frame, size, in_doubt) || w->kind < WANT_SAID) {
         return false;
     }
     t->doubt_owed = w->kind < WANT_SET;
