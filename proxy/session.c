@@ -245,17 +245,19 @@ void session_forsake(struct session *s)
     if (!leaves || service_serving(s->service)) {
         return;
     }
-    if (s->deadline_ms != 0) {
-        s->state = SESSION_ENDING;
-        input_drop_frames(s);
-        service_unwait(s->service, s);
-    }
+    uint32_t dropped = 0;
     if (s->link != NULL && s->link->kind == LINK_SHARED) {
-        s->outstanding -= journal_drop_unsent(&s->link->journal, s->asker);
+        dropped = journal_drop_unsent(&s->link->journal, s->asker);
+        s->outstanding -= dropped;
         if (s->outstanding == 0) {
             s->link = NULL;
             session_forget_asked(s);
         }
+    }
+    if (s->deadline_ms != 0 || dropped > 0) { /* nor what stands behind it */
+        s->state = SESSION_ENDING;
+        input_drop_frames(s);
+        service_unwait(s->service, s);
     }
 }
 

@@ -238,7 +238,7 @@ static void check_shared(const struct conn *c, const struct order *o)
     if (l->kind == LINK_EXCLUSIVE || l->state != LINK_READY) {
         return;
     }
-    CHECK(l->kind == LINK_SHARED || o->verb == VERB_PING);
+    CHECK(l->kind == LINK_SHARED || l->kind == LINK_CONTROL || o->verb == VERB_PING);
     CHECK(!c->multi && !c->watching && c->channels == 0);
     CHECK(o->verb != VERB_SUBSCRIBE && o->verb != VERB_UNSUBSCRIBE);
     CHECK(o->verb != VERB_BLPOP && o->verb != VERB_MULTI && o->verb != VERB_WATCH &&
@@ -510,6 +510,10 @@ static void do_client(struct conn *c, const struct order *o, struct buf *out)
         buf_append_str(out, "+OK\r\n");
     } else if (strcasecmp(o->word[1], "GETNAME") == 0) {
         buf_printf(out, c->self.name > 0 ? "$2\r\nn%d\r\n" : "$-1\r\n", c->self.name);
+    } else if (strcasecmp(o->word[1], "ID") == 0) {
+        buf_append_str(out, ":7\r\n");
+    } else if (strcasecmp(o->word[1], "UNBLOCK") == 0) {
+        buf_append_str(out, ":0\r\n"); /* nobody is: whatever is answered is answered at once */
     } else {
         put_bulk(c, o->tag, 0, out);
     }
@@ -624,6 +628,7 @@ static void do_plain(struct conn *c, const struct order *o, enum mood mood, stru
     case VERB_BLPOP:
         if (mood == MOOD_UNBLOCK) {
             put_error(c, o->tag, "UNBLOCKED force unblock from blocking operation", out);
+            not_executed(o->tag);
             return;
         }
         break;
