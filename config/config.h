@@ -85,17 +85,17 @@ struct config_service {
     uint32_t unix_mode;       /* permissions of unix sockets it listens on */
     char *user, *password;    /* of our own connections to Redis; NULL: none */
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
-    bool hold_on_failover;    /* no: go on with the primary while Sentinel moves it */
-    bool follow_role;
     enum config_links links;
     uint32_t links_per_profile;
     struct config_commands shared_commands; /* that the command table need not have */
     uint64_t client_output_limit;
-    enum config_doubt blocking_in_doubt;
     uint64_t hold_grace_ms, stall_timeout_ms, connect_timeout_ms;
     uint64_t retain_max;
-    bool script_cache; /* remember scripts for the next primary */
     uint64_t script_cache_memory;
+    enum config_doubt blocking_in_doubt;
+    bool script_cache;     /* remember scripts for the next primary */
+    bool hold_on_failover; /* no: go on with the primary while Sentinel moves it */
+    bool follow_role;
 };
 
 struct config {

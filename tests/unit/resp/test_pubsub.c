@@ -65,26 +65,33 @@ static const struct {
     {"*4\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n:1\r\n", PUBSUB_OTHER, {0}, false, NULL, 0},
 };
 
-/* Every reply is looked at in memory of its very size, whole and as far as it has come. */
+/* The first n bytes of a reply, in memory of their very size. */
+static enum pubsub_what look_at(const char *reply, size_t n, struct pubsub_verb *verb)
+{
+    char *bytes = malloc(n);
+    assert_non_null(bytes);
+    memcpy(bytes, reply, n);
+    enum pubsub_what what = pubsub_look(slice_of(bytes, n), verb);
+    free(bytes);
+    return what;
+}
+
+/* Every reply is looked at whole and as far as it has come. */
 static void what_it_is(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
         size_t n = strlen(rows[i].reply);
         for (size_t part = 1; part <= n; part++) {
-            char *bytes = malloc(part);
             struct pubsub_verb verb = {0};
-            assert_non_null(bytes);
-            memcpy(bytes, rows[i].reply, part);
-            enum pubsub_what what = pubsub_look(slice_of(bytes, part), &verb);
-            if (what != rows[i].what && (what != PUBSUB_UNSURE || part == n)) {
-                fail_msg("%s: %zu bytes are taken for %d", rows[i].reply, part, (int)what);
+            enum pubsub_what what = look_at(rows[i].reply, part, &verb);
+            if (part == n || what != PUBSUB_UNSURE) {
+                assert_int_equal(what, rows[i].what);
             }
             if (what == PUBSUB_CONFIRMED) {
                 assert_int_equal(verb.kind, rows[i].verb.kind);
                 assert_int_equal(verb.on, rows[i].verb.on);
             }
-            free(bytes);
         }
     }
 }
@@ -126,19 +133,18 @@ static void count_them(void **state)
 {
     static const struct {
         enum pubsub_kind kind;
-        bool on;
         uint32_t count;
-        bool possible;
         uint32_t want[PUBSUB_KINDS];
+        bool on, possible;
     } steps[] = {
-        {PUBSUB_CHANNEL, true, 2, false, {0, 0, 0}},  {PUBSUB_CHANNEL, false, 0, true, {0, 0, 0}},
-        {PUBSUB_CHANNEL, true, 1, true, {1, 0, 0}},   {PUBSUB_CHANNEL, true, 1, true, {1, 0, 0}},
-        {PUBSUB_PATTERN, true, 2, true, {1, 1, 0}},   {PUBSUB_SHARD, true, 1, true, {1, 1, 1}},
-        {PUBSUB_SHARD, true, 3, false, {1, 1, 1}},    {PUBSUB_CHANNEL, true, 3, true, {2, 1, 1}},
-        {PUBSUB_PATTERN, false, 3, true, {2, 1, 1}},  {PUBSUB_CHANNEL, false, 3, true, {2, 1, 1}},
-        {PUBSUB_CHANNEL, false, 4, false, {2, 1, 1}}, {PUBSUB_PATTERN, false, 2, true, {2, 0, 1}},
-        {PUBSUB_PATTERN, false, 1, false, {2, 0, 1}}, {PUBSUB_SHARD, false, 0, true, {2, 0, 0}},
-        {PUBSUB_CHANNEL, false, 1, true, {1, 0, 0}},  {PUBSUB_CHANNEL, false, 0, true, {0, 0, 0}},
+        {PUBSUB_CHANNEL, 2, {0, 0, 0}, true, false},  {PUBSUB_CHANNEL, 0, {0, 0, 0}, false, true},
+        {PUBSUB_CHANNEL, 1, {1, 0, 0}, true, true},   {PUBSUB_CHANNEL, 1, {1, 0, 0}, true, true},
+        {PUBSUB_PATTERN, 2, {1, 1, 0}, true, true},   {PUBSUB_SHARD, 1, {1, 1, 1}, true, true},
+        {PUBSUB_SHARD, 3, {1, 1, 1}, true, false},    {PUBSUB_CHANNEL, 3, {2, 1, 1}, true, true},
+        {PUBSUB_PATTERN, 3, {2, 1, 1}, false, true},  {PUBSUB_CHANNEL, 3, {2, 1, 1}, false, true},
+        {PUBSUB_CHANNEL, 4, {2, 1, 1}, false, false}, {PUBSUB_PATTERN, 2, {2, 0, 1}, false, true},
+        {PUBSUB_PATTERN, 1, {2, 0, 1}, false, false}, {PUBSUB_SHARD, 0, {2, 0, 0}, false, true},
+        {PUBSUB_CHANNEL, 1, {1, 0, 0}, false, true},  {PUBSUB_CHANNEL, 0, {0, 0, 0}, false, true},
     };
     struct pubsub_counts c = {0};
     (void)state;
