@@ -113,13 +113,12 @@ struct session {
     bool mutes;   /* it has said CLIENT REPLY */
     bool hushed;  /* what is given now is kept from the client */
     enum replies replies;
-    bool pinned;              /* it has said what only a link of its own may hear */
-    uint64_t profile_pace_ms; /* a second ahead of now: its profile changes too often */
-    uint16_t large_left;      /* replies that have to be small until it may share links again */
-    uint64_t wrote_in;        /* generation of its last write; 0: none */
-    bool multi, watch;        /* as of the last answer */
-    bool multi_lost;          /* it can't be carried out any more */
-    bool watch_lost;          /* on a link that is gone */
+    bool pinned;         /* it has said what only a link of its own may hear */
+    uint16_t large_left; /* replies that have to be small until it may share links again */
+    uint64_t wrote_in;   /* generation of its last write; 0: none */
+    bool multi, watch;   /* as of the last answer */
+    bool multi_lost;     /* it can't be carried out any more */
+    bool watch_lost;     /* on a link that is gone */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
     bool no_evict, no_touch;         /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
@@ -170,8 +169,6 @@ bool session_busy(const struct session *s);
 size_t session_held(const struct session *s);
 /* Its oldest request was sent and may be answered only when others do something. */
 bool session_blocked(const struct session *s);
-/* It changes its profile too often to share links. */
-bool session_is_restless(const struct session *s);
 /* There is no unanswered AUTH, HELLO ... any more. */
 void session_forget_asked(struct session *s);
 /* A request, or an answer of our own, at the end of a list of parked items. */
@@ -197,8 +194,9 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
 /* Gives the reply to that command, which has left the journal or is about to. */
 void session_answer(struct session *s, const struct command *command, struct block *block,
                     struct slice reply, char type);
-/* True if nothing of the session looks at each answer by itself; those to plain requests may then
- * come together: `count` whole ones that are no errors, to the oldest requests of its link. */
+/* True if nothing of the session looks at each request and answer by itself. Then plain requests
+ * may be sent together, and answers to them come together: `count` whole ones that are no errors,
+ * to the oldest requests of its link. */
 bool session_takes_runs(const struct session *s);
 void session_replies(struct session *s, uint32_t count, struct block *block, struct slice replies);
 /* Requests have left the journal: a shared link is let go once none is left, and what waits behind

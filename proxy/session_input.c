@@ -235,11 +235,10 @@ static void scan_front(struct session *s, struct slice bytes)
     }
 }
 
-/* The request just taken is on a shared link, where any other plain one would be. */
-static bool on_shared_link(const struct session *s)
+/* The request just taken is on a link where any other plain one may be sent behind it. */
+static bool on_plain_link(const struct session *s)
 {
-    if (s->link == NULL || s->link->kind != LINK_SHARED || s->outstanding == 0 || s->scout ||
-        s->mutes) {
+    if (s->link == NULL || s->link->raw || s->outstanding == 0 || !session_takes_runs(s)) {
         return false;
     }
     const struct journal *j = &s->link->journal;
@@ -286,7 +285,7 @@ static size_t take_bytes(struct session *s, struct block *block, struct slice by
             link_touch(s->link);
             return bytes.n;
         }
-        if (took && on_shared_link(s)) {
+        if (took && on_plain_link(s)) {
             took = false;
             done += take_run(s, block, rest, &budget);
             continue;
@@ -367,7 +366,7 @@ static void end_lease(struct session *s)
     bool over = s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
                 s->link->state == LINK_READY && s->outstanding == 0 && !s->multi && !s->watch &&
                 !s->pinned && s->uncarried == NULL && s->tentative == NULL && !s->streaming &&
-                s->large_left == 0 && s->subs == NULL && !session_is_restless(s);
+                s->large_left == 0 && s->subs == NULL;
     if (over && service_shares(s->service)) {
         linkset_give_back(s);
     }

@@ -27,26 +27,6 @@ static void take_profile(struct session *s, const struct profile *profile)
     }
 }
 
-bool session_is_restless(const struct session *s)
-{
-    return s->profile_pace_ms != 0 &&
-           s->profile_pace_ms > loop_now_ms(s->service->worker->loop) + 1000;
-}
-
-/* Each change is worth its part of a second. */
-static void note_change(struct session *s)
-{
-    uint64_t now = loop_now_ms(s->service->worker->loop);
-    if (session_is_restless(s)) {
-        return;
-    }
-    s->profile_pace_ms = s->profile_pace_ms > now ? s->profile_pace_ms : now;
-    s->profile_pace_ms += 1000 / PROFILE_CHANGES_PER_S;
-    if (s->profile_pace_ms >= now + 1000) {
-        s->profile_pace_ms = now + 1000 + PROFILE_PRIVATE_MS;
-    }
-}
-
 /* An AUTH, HELLO, SELECT or CLIENT SETNAME was answered. */
 void session_profile_answered(struct session *s, const struct command *command, char type)
 {
@@ -65,12 +45,10 @@ void session_profile_answered(struct session *s, const struct command *command, 
         }
         if (!profile_same(&asked->profile, &s->set->profile) || s->set->refused != GREET_STEPS) {
             take_profile(s, &asked->profile);
-            note_change(s);
         }
     }
     if (asked->form != PROFILE_PLAIN) {
-        s->link->dirty = true;  /* an error may have come behind a part that was accepted */
-        s->profile_pace_ms = 0; /* such a link is not to be kept */
+        s->link->dirty = true; /* an error may have come behind a part that was accepted */
     }
     session_forget_asked(s);
 }
@@ -245,13 +223,14 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
 
 bool session_takes_runs(const struct session *s)
 {
-    return !s->mutes && s->tentative == NULL && !s->scout && s->large_left == 0 && s->healed == 0;
+    return !s->mutes && s->tentative == NULL && !s->scout && s->large_left == 0 && s->healed == 0 &&
+           !s->multi && s->subs == NULL && !s->pinned && s->restoring == 0;
 }
 
 void session_replies(struct session *s, uint32_t count, struct block *block, struct slice replies)
 {
     struct link *l = s->link;
-    CHECK(l != NULL && l->kind == LINK_SHARED && count <= s->outstanding);
+    CHECK(l != NULL && count <= s->outstanding);
     session_give(s, block, replies);
     for (uint32_t i = 0; i < count; i++) {
         if (journal_at(&l->journal, i)->command->cls != COMMAND_READ) {

@@ -87,10 +87,6 @@
  * small, for the others on a shared link wait behind every byte of them. */
 #define SHARED_REPLY_MAX  (1u << 20)
 #define SMALL_REPLIES_MIN 1000u
-/* A session that changes its profile more often than this in a second gets a link of its own for
- * that long: each change is a barrier between shared links, and none on its own. */
-#define PROFILE_CHANGES_PER_S 8u
-#define PROFILE_PRIVATE_MS    10000u
 /* Inline requests up to here may go on a shared link. */
 #define SHARED_INLINE_MAX 1024u
 

@@ -3,7 +3,7 @@
 import pytest
 
 from support.case import judged, scenario
-from support.resp import Pairs, ServerError, encode_all
+from support.resp import Pairs, ServerError, encode, encode_all
 from support.wait import wait_until
 
 pytestmark = pytest.mark.exclusive
@@ -122,3 +122,21 @@ def check_protocols(three, two):
         frames = two.read_frames(4)
         assert frames[:2] + frames[3:] == [b"*2\r\n$1\r\nf\r\n$1\r\nv\r\n", b"$-1\r\n",
                                            b"$1\r\n1\r\n"]
+
+
+@pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
+@judged
+def test_54_name(planned):
+    """Only connections of one client alone carry its name at the server, before and behind."""
+    with scenario() as (cluster, proxy), proxy.connect(20) as named, proxy.connect(20) as other:
+        assert named.ok("CLIENT", "SETNAME", "worker-1") == "OK"
+        assert other.call("CLIENT", "GETNAME") is None
+        new = move(cluster, planned)
+        assert named.call("CLIENT", "GETNAME") == b"worker-1"
+        assert named.ok("SET", "k", "v") == "OK"
+        assert other.call("CLIENT", "GETNAME") is None
+        named.send(encode("BLPOP", "list", "0"))
+        wait_until(lambda: b" name=worker-1 " in new.call("CLIENT", "LIST", "TYPE", "NORMAL"), 10,
+                   "a link of its name")
+        assert other.ok("RPUSH", "list", "x") == 1
+        assert named.read() == [b"list", b"x"]

@@ -165,7 +165,7 @@ def check_final(clients, final, may_lose):
 
 @judged
 def test_66_soak_short():
-    soak(20, 1)
+    soak(180, 1)
 
 
 @pytest.mark.full

@@ -88,7 +88,7 @@ def test_all_sentinels_gone_changes_nothing(start_service):
             assert isinstance(client.ok("INCR", "n"), int)
 
 
-def test_sigterm_ends_idle_sessions(start_service):
+def test_64_sigterm_ends_idle_sessions(start_service):
     with start_service() as service:
         clients = [service.connect() for _ in range(5)]
         for client in clients:
@@ -102,7 +102,7 @@ def test_sigterm_ends_idle_sessions(start_service):
 
 
 @pytest.mark.tsan
-def test_sigterm_finishes_what_is_in_flight(start_service):
+def test_64_sigterm_finishes_what_is_in_flight(start_service):
     with start_service({"proxy.drain-timeout": "15s"}) as service:
         with service.connect(20) as slow, service.connect(20) as pipelined:
             slow.ok("PING")
@@ -122,7 +122,7 @@ def test_sigterm_finishes_what_is_in_flight(start_service):
         service.proxy.check_log()
 
 
-def test_sigterm_ends_blocked_clients(start_service):
+def test_64_sigterm_ends_blocked_clients(start_service):
     """At the drain's deadline a blocked client gets its nil; no element is lost."""
     with start_service({"proxy.drain-timeout": "1s"}) as service:
         with service.connect(20) as blocked:
@@ -137,7 +137,7 @@ def test_sigterm_ends_blocked_clients(start_service):
 
 
 @pytest.mark.tsan
-def test_sigterm_while_requests_wait():
+def test_64_sigterm_while_requests_wait():
     with FakeSentinel(None) as sentinel, \
             Proxy([sentinel.address], {"proxy.drain-timeout": "1s"}) as proxy:
         with proxy.connect(20) as client:
@@ -255,7 +255,7 @@ LIES = {
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_one_sentinel_misbehaves(node, lie):
+def test_21_one_sentinel_misbehaves(node, lie):
     """The other one is believed, soon; nothing crashes, no memory is spent."""
     with FakeSentinel(("127.0.0.1", 1), epoch=0, script=LIES[lie]) as bad, \
             FakeSentinel(node.address, epoch=1) as good, \
@@ -270,7 +270,7 @@ def test_one_sentinel_misbehaves(node, lie):
 
 
 @pytest.mark.parametrize("lie", LIES)
-def test_the_only_sentinel_misbehaves_and_recovers(node, lie):
+def test_21_the_only_sentinel_misbehaves_and_recovers(node, lie):
     with FakeSentinel(node.address, epoch=1, script=LIES[lie]) as sentinel, \
             Proxy([sentinel.address], {"hold-timeout": "15s"}) as proxy:
         with proxy.connect(20) as client:

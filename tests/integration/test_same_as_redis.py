@@ -259,3 +259,19 @@ def test_differences_are_seen(service, reference, command):
              "SET": say("SET differs again GET"), "GET": say("GET differs")}[command]
     assert transcript(reference.address, reference, [steps]) != \
         transcript(service.proxy.address, service.node, [steps])
+
+
+def test_52_scan(service):
+    """A walk through 100,000 keys finds each of them, whatever others do on the same connection."""
+    service.node.call("FLUSHALL")
+    service.node.call("DEBUG", "POPULATE", 100_000)
+    with service.connect(30) as client, service.connect(30) as other:
+        found, cursor = set(), b"0"
+        while True:
+            cursor, keys = client.call("SCAN", cursor, "COUNT", 1000)
+            assert other.ok("GET", "key:1") == b"value:1"
+            found.update(keys)
+            if cursor == b"0":
+                break
+    assert found == {b"key:%d" % number for number in range(100_000)}
+    service.node.call("FLUSHALL")

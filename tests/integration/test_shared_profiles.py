@@ -3,7 +3,6 @@ become another, in whatever order and with whatever success."""
 
 import contextlib
 import random
-import time
 
 import pytest
 
@@ -334,53 +333,3 @@ def test_select_of_the_same_database_is_no_barrier():
             assert [args[1] for args in node.requests("SELECT")] == [b"0"]
             client.read_for(0.2)
             assert len(node.requests("GET")) == 2
-
-
-def links_named(node, name):
-    """Only links of one session alone carry its name."""
-    return sum(f" name={name} " in line for line in node.call("CLIENT", "LIST").decode().split("\n"))
-
-
-def last_commands(node):
-    """What each of its connections said last, by its id."""
-    lines = node.call("CLIENT", "LIST").decode().splitlines()
-    fields = [dict(word.split("=", 1) for word in line.split(" ")) for line in lines]
-    return {line["id"]: line["cmd"] for line in fields}
-
-
-def test_a_restless_session_has_a_link_of_its_own():
-    """limit: PROFILE_CHANGES_PER_S. Each change on shared links is a barrier."""
-    with one_node({"links": "shared"}) as (node, proxy):
-        proxy.wait_serving()
-        with proxy.connect() as calm, proxy.connect() as restless:
-            for client, name in ((calm, "calm"), (restless, "restless")):
-                assert client.ok("CLIENT", "SETNAME", name) == "OK"
-            for database in (1, 0):
-                assert calm.ok("SELECT", database) == "OK" and calm.ok("GET", "k") is None
-            for turn in range(40):
-                assert restless.ok("SELECT", str(turn % 2)) == "OK"
-                assert restless.ok("SET", f"k{turn}", str(turn)) == "OK"
-            assert links_named(node, "restless") == 1 and links_named(node, "calm") == 0
-            restless.send(encode_all([("SELECT", "1"), ("GET", "k1"), ("SELECT", "0"),
-                                      ("GET", "k2"), ("GET", "k1")]))
-            assert [restless.read() for _ in range(5)] == ["OK", b"1", "OK", b"2", None]
-
-
-@pytest.mark.full
-def test_a_session_come_to_rest_shares_again():
-    """limit: PROFILE_PRIVATE_MS."""
-    with one_node({"links": "shared"}) as (node, proxy):
-        proxy.wait_serving()
-        with proxy.connect() as client:
-            assert client.ok("CLIENT", "SETNAME", "restless") == "OK"
-            for turn in range(20):
-                assert client.ok("SELECT", str(turn % 2)) == "OK"
-                assert client.ok("SET", "k", "v") == "OK"
-            assert links_named(node, "restless") == 1
-            time.sleep(10.5)
-            assert client.ok("SELECT", "0") == "OK" and client.ok("APPEND", "n", "1") == 1
-            with proxy.connect() as other:
-                last = last_commands(node)
-                (shared,) = (link for link, command in last.items() if command == "append")
-                assert other.ok("INCR", "n") == 2
-                assert last_commands(node)[shared] == "incr"
