@@ -13,7 +13,7 @@ from collections import Counter
 import pytest
 import redis
 
-from support.case import judged, scenario
+from support.case import judged, move, scenario
 from support.procs import Process
 from support.wait import wait_until
 
@@ -97,22 +97,6 @@ class Work:
         assert not lost, f"asked and never done: {lost}"
         assert not twice, f"done more than once: {twice}"
         assert set(done) <= set(self.asked) | self.doubtful
-
-
-def move(cluster, kill):
-    """Moves the primary while work goes on; when it was killed, or None."""
-    old = cluster.primary
-    crash = None
-    if kill:
-        crash = time.time()
-        old.kill()
-    else:
-        cluster.failover()
-    cluster.wait_primary(old)
-    if kill:
-        cluster.restart_as_replica(old)
-    cluster.wait_settled(60)
-    return crash
 
 
 class Program:

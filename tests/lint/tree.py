@@ -28,6 +28,7 @@ PLACES = [re.compile(p) for p in (
     r"tests/[\w/]+\.(c|h|py|sh|ini|conf|patch|cmake)",
     r"tests/([\w/]+/)?CMakeLists\.txt",
     r"tests/fuzz/corpus/\w+/[\w.-]+",
+    r"tests/failover/real_programs/node/(\w+\.js|package(-lock)?\.json)",
     r"examples/[\w./-]+\.(ini|sh|py|yaml|yml|json|service|socket|conf|txt|md)",
 )]
 

@@ -3,6 +3,7 @@
 import contextlib
 import functools
 import tempfile
+import time
 
 import pytest
 
@@ -36,6 +37,25 @@ def scenario(intended=1, settings=None, **cluster_options):
         with Proxy(cluster.sentinel_addresses, settings) as proxy:
             proxy.wait_serving()
             yield cluster, proxy
+
+
+def move(cluster, kill, hung=0):
+    """Moves the primary while work goes on; when it was killed, or None. hung: how many seconds it
+    takes in requests before, and answers none of them."""
+    old = cluster.primary
+    crash = None
+    if kill:
+        crash = time.time()
+        old.pause()
+        time.sleep(hung)
+        old.kill()
+    else:
+        cluster.failover()
+    cluster.wait_primary(old)
+    if kill:
+        cluster.restart_as_replica(old)
+    cluster.wait_settled(60)
+    return crash
 
 
 def around(moment, before=0.1, behind=0.1):
