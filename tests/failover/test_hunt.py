@@ -37,9 +37,9 @@ def hunt(seed, faults=None, seconds=None, shrink_for=0):
 
 
 def test_66_hunt(request):
-    """A minute of it."""
+    """A minute of it, with the same faults each time; the long one draws new ones."""
     option = request.config.getoption
-    seed = option("--seed") if option("--seed") is not None else random.randrange(2**32)
+    seed = option("--seed") if option("--seed") is not None else 1
     hunt(seed, parse(option("--hunt-faults") or ""), 35)
 
 
