@@ -5,6 +5,7 @@ itself loses in a crash."""
 import contextlib
 import importlib.util
 import os
+import re
 import sys
 import threading
 import time
@@ -18,6 +19,8 @@ from support.procs import Process
 from support.wait import wait_until
 
 KINDS = pytest.mark.parametrize("kill", [False, True], ids=["planned", "crash"])
+HOLDS = pytest.mark.parametrize("kill, hold", [(False, "60s"), (True, "60s"), (True, "700ms")],
+                                ids=["planned", "crash", "crash with a short hold"])
 JOBS = 120
 WINDOW = 0.5  # around a crash: what was asked or done there, Redis may forget or do again
 
@@ -83,8 +86,9 @@ class Work:
                 self.refused.add(number)
             time.sleep(pause)
 
-    def check(self, crash):
-        """All is done once; crash: when Redis may have lost some, or that they are done."""
+    def check(self, crash, dropped=0):
+        """All is done once; crash: when Redis may have lost some, or that they are done. dropped:
+        how many the program itself may have lost."""
         def near(times):
             return crash is not None and any(abs(when - crash) < WINDOW for when in times)
 
@@ -94,7 +98,7 @@ class Work:
         print(f"asked {len(self.asked)}, in doubt {len(self.doubtful)}, done {len(done)}, "
               f"times {Counter(len(times) for times in done.values())}")
         assert len(self.asked) + len(self.doubtful) + len(self.refused) == JOBS
-        assert not lost, f"asked and never done: {lost}"
+        assert len(lost) <= dropped, f"asked and never done: {lost}"
         assert not twice, f"done more than once: {twice}"
         assert set(done) <= set(self.asked) | self.doubtful
 
@@ -154,23 +158,35 @@ def while_moving(cluster, kill, work, enqueue):
         thread.join(120)
 
 
-def wait_done(work, crash, running):
+def wait_done(work, crash, running, dropped=lambda log: 0):
     def all_there():
         running.tend()
         done = work.done()
-        return all(n in done or (crash and abs(when - crash) < WINDOW)
-                   for n, when in work.asked.items())
+        missing = [n for n, when in work.asked.items()
+                   if n not in done and not (crash and abs(when - crash) < WINDOW)]
+        return len(missing) <= dropped(running.log()) and max(work.asked) in done
     wait_until(all_there, 60, "all to be done", 0.2)
 
 
+def dropped_by_celery(log):
+    """How many tasks the worker has popped and then could not note as popped, for that was refused
+    with LOADING or is in doubt: it has them in its memory only, begins anew, and forgets them. It
+    does so without a proxy, too, whatever it is that fails there."""
+    return sum("self.qos.append(message" in entry and
+               ("BusyLoadingError" in entry or "ResponseError: INDOUBT" in entry)
+               for entry in re.split(r"^\[", log, flags=re.MULTILINE))
+
+
 @needs("celery")
-@KINDS
+@HOLDS
 @judged
-def test_celery_worker(kill, tmp_path):
-    """A worker with its results; the producer waits for each."""
+def test_celery_worker(kill, hold, tmp_path):
+    """A worker with its results; the producer waits for each. LOADING, where there is no primary
+    for longer than requests are held, is a lost connection to Celery: both make a new one and try
+    again. INDOUBT ends a worker that was about to note what it had popped."""
     (tmp_path / "tasks.py").write_text(TASKS)
     work = Work(tmp_path)
-    with scenario(settings={"hold-timeout": "60s"}) as (cluster, proxy):
+    with scenario(settings={"hold-timeout": hold}) as (cluster, proxy):
         argv = [sys.executable, "-m", "celery", "-A", "tasks", "worker", "-c", "2", "--pool",
                 "threads", "--loglevel", "INFO"]
         with program(argv, tmp_path, proxy, work) as running, celery_app(proxy) as app:
@@ -179,13 +195,19 @@ def test_celery_worker(kill, tmp_path):
             def enqueue(number):
                 results[number] = app.send_task("mark", (number,))
             crash = while_moving(cluster, kill, work, enqueue)
-            wait_done(work, crash, running)
+            wait_done(work, crash, running, dropped_by_celery)
             got = {n: results[n].get(timeout=30) for n in work.asked
                    if n in work.done() and not (crash and near_crash(work, n, crash))}
             assert got == {n: n * 2 for n in got} and len(got) > JOBS / 2
-        assert running.starts == 1, "Celery carries on"
+            while results:  # each unsubscribes at its end, while there is somebody to hear it
+                app.backend.remove_pending_result(results.popitem()[1])
+            dropped = dropped_by_celery(running.log())
+            print(f"dropped by Celery: {dropped}")
+        assert running.starts == 1 or kill and "ResponseError: INDOUBT" in running.log()
+        assert ("BusyLoadingError" in running.log()) == (hold != "60s")
         assert not work.refused
-        work.check(crash)
+        assert kill or not dropped
+        work.check(crash, dropped)
 
 
 def near_crash(work, number, crash):
@@ -204,8 +226,7 @@ def celery_app(proxy):
 
 
 @needs("rq")
-@pytest.mark.parametrize("kill, hold", [(False, "60s"), (True, "60s"), (True, "700ms")],
-                         ids=["planned", "crash", "crash with a short hold"])
+@HOLDS
 @judged
 def test_rq_worker(kill, hold, tmp_path):
     """A worker ends when a command of its own is in doubt, which a crash may do to it; a planned
