@@ -196,6 +196,10 @@ class Conn:
             raise EOFError(f"closed by the peer; have {bytes(self._buf[:200])!r}")
         self._buf += data
 
+    def begun(self):
+        """Whether part of a reply has come that is not read."""
+        return bool(self._buf)
+
     def read_frame(self, timeout=None):
         """The bytes of the next reply, exactly as they came."""
         deadline = time.monotonic() + (self.timeout if timeout is None else timeout)

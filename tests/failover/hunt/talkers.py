@@ -19,7 +19,8 @@ class Broken(AssertionError):
 class Talker(threading.Thread):
     """Talks until it is told to stop; `failure` is what it found.
 
-    closes: its connection may be closed when its primary is lost, and it begins anew.
+    closes: its connection may be closed where a reply has been begun whose rest can't come, and it
+    begins anew.
     """
 
     closes = False
@@ -45,7 +46,7 @@ class Talker(threading.Thread):
                 try:
                     self.step()
                 except (EOFError, ConnectionError):
-                    if not self.closes:
+                    if not self.closes or not self.conn.begun():
                         raise Broken("the connection was closed") from None
                     self.reconnects += 1
                     self.begin()
@@ -250,7 +251,7 @@ class Scripts(Talker):
 class Large(Talker):
     """Values of hundreds of KiB, each of one letter; larger ones than are kept, too."""
 
-    closes = True  # part of a reply may have been given when the rest can't come
+    closes = True
     pause = 0.05
 
     def step(self):
