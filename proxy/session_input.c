@@ -235,10 +235,12 @@ static void scan_front(struct session *s, struct slice bytes)
     }
 }
 
-/* The request just taken is on a link where any other plain one may be sent behind it. */
+/* The request just taken is on a link where any other plain one would be: where links are shared,
+ * one of the session's own may be for that request only. */
 static bool on_plain_link(const struct session *s)
 {
-    if (s->link == NULL || s->link->raw || s->outstanding == 0 || !session_takes_runs(s)) {
+    if (s->link == NULL || s->link->raw || s->outstanding == 0 || !session_takes_runs(s) ||
+        (s->link->kind != LINK_SHARED && service_shares(s->service))) {
         return false;
     }
     const struct journal *j = &s->link->journal;
