@@ -156,7 +156,7 @@ class Relay:
         with self._lock:
             self._jobs.append((job, done))
         self._wake()
-        assert done.wait(10), "the relay's thread is stuck"
+        assert done.wait(60), "the relay's thread is stuck"  # it shares one lock with all others
 
     def _wake(self):
         with contextlib.suppress(OSError):
