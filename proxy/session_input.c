@@ -380,6 +380,9 @@ static void settle(struct session *s)
     if (s->state >= SESSION_CLOSING || leave_blocked(s)) {
         return;
     }
+    if (s->state == SESSION_ENDING || s->left) {
+        session_forsake(s); /* a request refused during a hold has only begun to wait */
+    }
     bool waits = s->parked.count > 0 || s->front == FRONT_WHOLE ||
                  (!s->streaming && !s->swallowing && s->scan.length > REQUEST_BUFFER_MAX);
     if (!waits) {
