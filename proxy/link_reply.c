@@ -84,8 +84,8 @@ static size_t take_run(struct link *l, struct block *block, struct slice bytes)
 {
     struct journal *j = &l->journal;
     struct session *s = asker(l);
-    if (s == NULL || l->state != LINK_READY || !l->proven || !session_takes_runs(s) ||
-        service_distrusts_answers(l->service)) {
+    if (s == NULL || s->link != l || l->state != LINK_READY || !l->proven ||
+        !session_takes_runs(s) || service_distrusts_answers(l->service)) {
         return 0;
     }
     const char *p = bytes.p, *end = p + bytes.n;

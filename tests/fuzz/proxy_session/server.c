@@ -338,12 +338,13 @@ static uint64_t silent_ms(const struct conn *c, const struct link *l)
     return counts ? net_now() - since : 0;
 }
 
-/* Nothing goes to a primary that is being moved, and only the rest of a frame to a silent one. */
+/* Nothing goes to a primary that is being moved, but what frees its blocked clients, and only the
+ * rest of a frame to a silent one. */
 static void check_may_send(const struct conn *c)
 {
     const struct link *l = c->transport->owner;
     const struct worker_service *ws = &world.worker->services[0];
-    if (l->state == LINK_READY && !world.evil) {
+    if (l->state == LINK_READY && l->kind != LINK_CONTROL && !world.evil) {
         CHECK(ws->now->state == SERVICE_SERVING);
         CHECK(buf_len(&c->in) > 0 || silent_ms(c, l) < ws->config->stall_timeout_ms);
     }
