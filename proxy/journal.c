@@ -125,6 +125,16 @@ uint32_t journal_drop_unsent(struct journal *j, struct asker asker)
     return dropped;
 }
 
+void journal_finish_partial(struct journal *j)
+{
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct record *r = journal_at(j, i);
+        if (journal_state(j, r) == RECORD_PARTIAL) {
+            journal_sent(j, (size_t)(r->end - j->sent));
+        }
+    }
+}
+
 void journal_keep_first(struct journal *j)
 {
     struct record first = *journal_at(j, 0);

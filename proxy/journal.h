@@ -93,6 +93,8 @@ static inline void journal_answered(struct journal *j)
 /* Drops the whole requests of that asker of which not one byte was sent, our own on its behalf
  * included; returns how many. */
 uint32_t journal_drop_unsent(struct journal *j, struct asker asker);
+/* A request sent in part counts as sent whole: somebody else sends the rest. */
+void journal_finish_partial(struct journal *j);
 /* Drops all requests but the oldest, which was sent whole, and their bytes. */
 void journal_keep_first(struct journal *j);
 /* Forgets the bytes already sent of a request that is too large to be kept; it must be the only

@@ -341,6 +341,7 @@ void linkset_reclaim(struct session *s)
         }
     }
     (void)journal_drop_unsent(&s->link->journal, s->asker);
+    journal_finish_partial(s->lost); /* that link goes on, and sends the rest of it */
     worker_leave_slot(w, s);
     worker_take_slot(w, s); /* what it asked has no asker now */
     s->link = NULL;

@@ -150,6 +150,12 @@ static void test_unsent_are_dropped(void **state)
                 assert_int_equal(bytes[2], 'a' + i);
             }
         }
+        journal_finish_partial(&j);
+        for (uint32_t i = 0; i < j.count; i++) {
+            bool was_begun = i < begun;
+            assert_int_equal(journal_state(&j, journal_at(&j, i)),
+                             was_begun ? RECORD_SENT : RECORD_UNSENT);
+        }
         journal_begin(&j, &get, someone); /* and it goes on */
         journal_append(&j, &pool, NULL, slice_str("next"));
         journal_end(&j);
