@@ -7,7 +7,7 @@ import time
 import pytest
 import redis
 
-from support.case import judged, one_node, scenario, two_primaries
+from support.case import failed_over, judged, one_node, scenario, two_primaries
 from support.fake_sentinel import CLOSE, NEVER, FakeNode, FakeSentinel, bulk
 from support.proxy import Proxy
 from support.resp import ServerError, encode, encode_all
@@ -22,16 +22,6 @@ KINDS = pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash
 
 def sha(body):
     return hashlib.sha1(body.encode()).hexdigest()
-
-
-def move(cluster, planned):
-    """A failover, waited for. Returns the new primary."""
-    old = cluster.primary
-    if planned:
-        cluster.failover()
-    else:
-        old.kill()
-    return cluster.wait_primary(old)
 
 
 def has(node, *bodies):
@@ -64,7 +54,7 @@ def test_49_evalsha(planned):
         assert first.ok("SCRIPT", "LOAD", RAISE) == sha(RAISE).encode()
         assert second.ok("EVAL", seen, 1, "n", 1) == 1
         assert third.ok("MULTI") == "OK"
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert first.ok("EVALSHA", sha(seen), 1, "a", 5) == 5
         assert second.pipeline([("EVALSHA", sha(RAISE), 1, "b", 1), ("INCR", "b"),
                                 ("EVALSHA", sha(RAISE), 1, "b", 1)]) == [1, 2, 3]
@@ -83,7 +73,7 @@ def test_49_redis_py_register_script(planned):
         raised = client.register_script(RAISE)
         assert raised(keys=["n"], args=[1]) == 1
         wait_until(lambda: all(r.call("GET", "n") for r in cluster.replicas()), 5, "replicas")
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert raised(keys=["n"], args=[1]) == 2
         pipe = client.pipeline(transaction=True)
         raised(keys=["n"], args=[1], client=pipe)
@@ -102,7 +92,7 @@ def test_50_functions(planned):
         assert client.ok("FUNCTION", "LOAD", library) == b"l"
         assert client.ok("FCALL", "raise", 1, "n", 1) == 1
         wait_until(lambda: all(r.call("GET", "n") for r in cluster.replicas()), 5, "replicas")
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert client.ok("FCALL", "raise", 1, "n", 1) == 2
         assert client.pipeline([("MULTI",), ("FCALL", "raise", 1, "n", 1), ("EXEC",)])[2] == [3]
         assert new.call("GET", "n") == b"3"

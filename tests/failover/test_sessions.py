@@ -2,21 +2,11 @@
 
 import pytest
 
-from support.case import judged, scenario
+from support.case import failed_over, judged, scenario
 from support.resp import Pairs, ServerError, encode, encode_all
 from support.wait import wait_until
 
 pytestmark = pytest.mark.exclusive
-
-
-def move(cluster, planned=True):
-    """A failover, waited for. Returns the new primary."""
-    old = cluster.primary
-    if planned:
-        cluster.failover()
-    else:
-        old.kill()
-    return cluster.wait_primary(old)
 
 
 @pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
@@ -28,7 +18,7 @@ def test_35_select(planned):
         assert zero.call("GET", "before") is None
         wait_until(lambda: all(r.info("keyspace").get("db5", "").startswith("keys=1,")
                                for r in cluster.replicas()), 5, "replicas with the key")
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert five.ok("SET", "behind", "2") == "OK"
         assert five.call("GET", "before") == b"1"
         assert zero.call("GET", "behind") is None
@@ -80,7 +70,7 @@ def test_36_user(planned):
         assert alice.ok("AUTH", "alice", "secret-of-alice") == "OK"
         for replica in cluster.replicas():  # users are each node's own
             replica.call("ACL", "SETUSER", "alice", "resetpass", ">another-secret")
-        move(cluster, planned)
+        failed_over(cluster, planned)
         assert bob.call("ACL", "WHOAMI") == b"bob"
         assert nobody.call("ACL", "WHOAMI") == b"default"
         assert alice.call("GET", "x").code == "NOAUTH"
@@ -101,7 +91,7 @@ def test_37_resp3(planned):
         three.ok("HSET", "h", "f", "v")
         wait_until(lambda: all(r.call("EXISTS", "h") for r in cluster.replicas()), 5, "replicas")
         check_protocols(three, two)
-        move(cluster, planned)
+        failed_over(cluster, planned)
         check_protocols(three, two)
         reply = three.call("HELLO", 2)
         assert not isinstance(reply, Pairs) and reply[reply.index(b"proto") + 1] == 2
@@ -131,7 +121,7 @@ def test_54_name(planned):
     with scenario() as (cluster, proxy), proxy.connect(20) as named, proxy.connect(20) as other:
         assert named.ok("CLIENT", "SETNAME", "worker-1") == "OK"
         assert other.call("CLIENT", "GETNAME") is None
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert named.call("CLIENT", "GETNAME") == b"worker-1"
         assert named.ok("SET", "k", "v") == "OK"
         assert other.call("CLIENT", "GETNAME") is None

@@ -6,7 +6,7 @@ import threading
 import pytest
 import redis
 
-from support.case import judged, relayed, scenario
+from support.case import failed_over, judged, relayed, scenario
 from support.relay import Rule
 from support.resp import ServerError, encode
 from support.wait import wait_until
@@ -16,16 +16,6 @@ pytestmark = pytest.mark.exclusive
 IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the transaction may or "
                        "may not have been, or may still be, executed")
 KINDS = pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
-
-
-def move(cluster, planned):
-    """A failover, waited for. Returns the new primary."""
-    old = cluster.primary
-    if planned:
-        cluster.failover()
-    else:
-        old.kill()
-    return cluster.wait_primary(old)
 
 
 @KINDS
@@ -39,7 +29,7 @@ def test_38_multi_without_watch(planned):
         assert client.ok("INCR", "n") == "QUEUED"
         assert faulty.pipeline([("MULTI",), ("INCR", "f")]) == ["OK", "QUEUED"]
         assert faulty.call("NONE").text.startswith("ERR unknown command")
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert client.ok("INCR", "m") == "QUEUED"
         assert client.call("EXEC") == [1, 1]
         assert faulty.call("EXEC") == ServerError(
@@ -56,7 +46,7 @@ def test_39_watch(planned):
         assert early.ok("WATCH", "n") == "OK"
         assert early.pipeline([("MULTI",), ("INCR", "n")]) == ["OK", "QUEUED"]
         assert late.ok("WATCH", "n") == "OK"
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert early.call("EXEC") is None
         assert late.pipeline([("MULTI",), ("INCR", "n"), ("EXEC",)]) == ["OK", "QUEUED", None]
         assert new.call("GET", "n") is None
@@ -121,7 +111,7 @@ def test_39_compare_and_set_loop(planned):
             raiser.start()
         try:
             wait_until(lambda: count() > 100 or any(r.failure for r in raisers), 10, "raises")
-            new = move(cluster, planned)
+            new = failed_over(cluster, planned)
             goal = count() + 100
             wait_until(lambda: count() > goal or any(r.failure for r in raisers), 20, "more")
         finally:
@@ -195,7 +185,7 @@ def test_42_blocked_client(planned):
     with scenario() as (cluster, proxy), proxy.connect(30) as waiting, proxy.connect(20) as other:
         waiting.send(encode("BLPOP", "list", "0"))
         wait_until(lambda: cluster.primary.info("clients")["blocked_clients"] == "1", 5, "a block")
-        new = move(cluster, planned)
+        new = failed_over(cluster, planned)
         assert other.ok("RPUSH", "list", "x") == 1
         reply = waiting.read()
         assert reply in (None, [b"list", b"x"])

@@ -39,6 +39,16 @@ def scenario(intended=1, settings=None, **cluster_options):
             yield cluster, proxy
 
 
+def failed_over(cluster, planned):
+    """A failover, waited for. Returns the new primary."""
+    old = cluster.primary
+    if planned:
+        cluster.failover()
+    else:
+        old.kill()
+    return cluster.wait_primary(old)
+
+
 def move(cluster, kill, hung=0):
     """Moves the primary while work goes on; when it was killed, or None. hung: how many seconds it
     takes in requests before, and answers none of them."""
