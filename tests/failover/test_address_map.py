@@ -1,11 +1,10 @@
 """Nodes and Sentinels that are reached by other addresses than those they are announced by."""
 
 import contextlib
-import time
 
 import pytest
 
-from support.case import around, check_load, judged
+from support.case import check_load, crash_under_load, judged
 from support.cluster import Cluster, Node
 from support.fake_sentinel import FakeNode, FakeSentinel
 from support.load import Load, counter
@@ -37,14 +36,7 @@ def test_a_crash_behind_a_map():
         proxy = stack.enter_context(Proxy(config=map_file(cluster.sentinel_addresses, mapping)))
         proxy.wait_serving()
         assert len(proxy.entries("address-map")) == len(mapping)
-        with Load(proxy.address, 20, 4, rate=500) as load:
-            load.wait_acks(200)
-            old, killed_at = cluster.primary, time.time()
-            old.kill()
-            new = cluster.wait_primary(old)
-            load.wait_acks(300)
-            load.stop()
-            check_load(load, new, around(killed_at))
+        old, new = crash_under_load(cluster, proxy, 20)
         changes = proxy.entries("primary-changed")
         assert [e["new"] for e in changes] == [text(relays[n.port].address) for n in (old, new)]
         names = {text(n.address) for n in cluster.nodes}

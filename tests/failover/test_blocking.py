@@ -87,15 +87,20 @@ def test_42_unblocked_by_the_hold(stage, ending, protocol):
             assert stage.old.call("LLEN", "list") == 1
 
 
+def pop_as_hold_begins(stage, client):
+    """A BLPOP gets its element, which is still on its way when the hold begins."""
+    client.send(encode("BLPOP", "list", 0))
+    wait_blocked(stage.old)
+    stage.relay.add(Rule("delay", DOWN, marker=b"*2\r\n$4\r\nlist", seconds=0.5))
+    stage.old.call("RPUSH", "list", "x")
+    stage.announce()
+
+
 def test_42_what_was_popped_in_the_moment(stage):
-    """The element is on its way when the hold begins: CLIENT UNBLOCK proves nothing, and the client
-    is not told that it has what the new primary may still have."""
+    """CLIENT UNBLOCK proves nothing then, and the client is not told that it has what the new
+    primary may still have."""
     with stage.proxy.connect(20) as client:
-        client.send(encode("BLPOP", "list", 0))
-        wait_blocked(stage.old)
-        stage.relay.add(Rule("delay", DOWN, marker=b"*2\r\n$4\r\nlist", seconds=0.5))
-        stage.old.call("RPUSH", "list", "x")
-        stage.announce()
+        pop_as_hold_begins(stage, client)
         assert client.read_for(1) == b"", "given although it may not count"
         stage.switch()
         assert client.read() is None
@@ -105,11 +110,7 @@ def test_42_what_was_popped_in_the_moment(stage):
 def test_42_popped_and_the_hold_is_aborted(stage):
     """The same, and nothing comes of the failover: the element is given."""
     with stage.proxy.connect(20) as client:
-        client.send(encode("BLPOP", "list", 0))
-        wait_blocked(stage.old)
-        stage.relay.add(Rule("delay", DOWN, marker=b"*2\r\n$4\r\nlist", seconds=0.5))
-        stage.old.call("RPUSH", "list", "x")
-        stage.announce()
+        pop_as_hold_begins(stage, client)
         assert client.read_for(1) == b""
         stage.abort()
         assert client.read() == [b"list", b"x"]

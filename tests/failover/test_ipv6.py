@@ -1,11 +1,10 @@
 """Clients, proxy, Sentinels and nodes on ::1."""
 
 import socket
-import time
 
 import pytest
 
-from support.case import around, check_load, judged
+from support.case import check_load, crash_under_load, judged
 from support.cluster import Cluster, Node
 from support.fake_sentinel import FakeSentinel
 from support.load import Load
@@ -22,14 +21,7 @@ def test_a_crash():
     with Cluster(1, host=HOST) as cluster, \
             Proxy(cluster.sentinel_addresses, host=HOST) as proxy:
         proxy.wait_serving()
-        with Load(proxy.address, 20, 4, rate=500) as load:
-            load.wait_acks(200)
-            old, killed_at = cluster.primary, time.time()
-            old.kill()
-            new = cluster.wait_primary(old)
-            load.wait_acks(300)
-            load.stop()
-            check_load(load, new, around(killed_at))
+        old, new = crash_under_load(cluster, proxy, 20)
         changes = proxy.entries("primary-changed")
         assert [e["new"] for e in changes] == [joined(n.address) for n in (old, new)]
 

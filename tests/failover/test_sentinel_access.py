@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support.case import around, check_load, judged, scenario
+from support.case import check_load, crash_under_load, judged
 from support.cluster import Cluster
 from support.load import Load, stored_lists
 from support.oracles import ERROR, NOTRUN, check_ledger, check_open, errors_of, tally
@@ -61,14 +61,7 @@ def test_23_requirepass():
             Proxy(cluster.sentinel_addresses,
                   sentinel_settings={"password": PASSWORD}) as proxy:
         proxy.wait_serving()
-        with Load(proxy.address, 10, 4, rate=500) as load:
-            load.wait_acks(200)
-            old, killed_at = cluster.primary, time.time()
-            old.kill()
-            new = cluster.wait_primary(old)
-            load.wait_acks(300)
-            load.stop()
-            check_load(load, new, around(killed_at))
+        crash_under_load(cluster, proxy, 10)
         assert len(proxy.entries("sentinel-up")) == 3
 
 
@@ -157,14 +150,7 @@ def test_23_nodes_that_do_not_tell_their_role():
     with Cluster(1, node_settings=[user(words)]) as cluster, \
             Proxy(cluster.sentinel_addresses, LOGIN) as proxy:
         proxy.wait_serving()
-        with Load(proxy.address, 10, 4, rate=500) as load:
-            load.wait_acks(200)
-            old, killed_at = cluster.primary, time.time()
-            old.kill()
-            new = cluster.wait_primary(old)
-            load.wait_acks(300)
-            load.stop()
-            check_load(load, new, around(killed_at))
+        crash_under_load(cluster, proxy, 10)
         changes = proxy.entries("primary-changed")
         assert len(changes) == 2
         assert all(e.level == "warning" and "refuses ROLE" in e["reason"] for e in changes)

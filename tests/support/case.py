@@ -9,7 +9,7 @@ import pytest
 
 from .cluster import Cluster, Node, Spoiled
 from .fake_sentinel import FakeSentinel
-from .load import stored_lists
+from .load import Load, stored_lists
 from .oracles import ACKED, ERROR, NOTRUN, check_ledger, check_open, errors_of, tally
 from .proxy import Proxy
 from .relay import Relay
@@ -84,6 +84,19 @@ def check_load(load, node, may_lose=None):
     lost = check_ledger(load.records, stored_lists(node, len(load.records)), may_lose)
     counts["lost"] = len(lost)
     return counts
+
+
+def crash_under_load(cluster, proxy, clients):
+    """A crash as these many clients write. Returns the old primary and the new one."""
+    with Load(proxy.address, clients, 4, rate=500) as load:
+        load.wait_acks(200)
+        old, killed_at = cluster.primary, time.time()
+        old.kill()
+        new = cluster.wait_primary(old)
+        load.wait_acks(300)
+        load.stop()
+        check_load(load, new, around(killed_at))
+    return old, new
 
 
 @contextlib.contextmanager

@@ -4,7 +4,7 @@ import contextlib
 import random
 import time
 
-from support.cluster import Spoiled
+from support.cluster import Node, Spoiled
 from support.resp import ServerError
 from support.wait import wait_until
 
@@ -65,21 +65,20 @@ class Faults:
     def _sentinel(self, chance):
         return self.cluster.sentinels[int(chance * 1000) % len(self.cluster.sentinels)]
 
-    def _kill(self, _):
+    def _ended(self, end):
+        """The primary, by a call on it."""
         old = self.cluster.primary
         begin = time.time()
-        old.kill()
+        end(old)
         self.crashes.append((begin, time.time()))
         self._moved(old)
         self.cluster.restart_as_replica(old)
 
+    def _kill(self, _):
+        self._ended(Node.kill)
+
     def _term(self, _):
-        old = self.cluster.primary
-        begin = time.time()
-        old.terminate()
-        self.crashes.append((begin, time.time()))
-        self._moved(old)
-        self.cluster.restart_as_replica(old)
+        self._ended(Node.terminate)
 
     def _stop(self, chance):
         """It wakes before it is known that there is another, or behind that."""
