@@ -1,6 +1,5 @@
 """Transactions, blocked clients and subscribers when the primary changes."""
 
-import contextlib
 import threading
 
 import pytest
