@@ -32,6 +32,7 @@ enum ask {
     ASK_CAUGHT_UP,   /* what it would not have kept for a slow reader has not been lost */
     ASK_EVICT,       /* CLIENT NO-EVICT, NO-TOUCH */
     ASK_TRACKING,    /* the link is to tell what becomes of what the client stores */
+    ASK_REDIRECT,    /* CLIENT TRACKING with REDIRECT, for the client and in its place */
     ASK_TRANSACTION, /* it belongs to a transaction that was begun on another link */
 };
 

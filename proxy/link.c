@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
 #include "proxy/session.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
 
@@ -458,6 +459,9 @@ void link_close(struct link **where, enum link_end end)
     l->state = LINK_CLOSED;
     if (l->listens) {
         listening_link_gone(l->session);
+    }
+    if (l->session != NULL) {
+        redirect_link_gone(l->session);
     }
     l->session = NULL;
     linkset_forget(l);

@@ -4,6 +4,7 @@
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
@@ -57,7 +58,7 @@ static void reset(struct session *s)
     transaction_over(s);
     listening_forget(s);
     tracking_end(s);
-    s->pinned = false;
+    s->pinned = redirect_is_numbered(s); /* others may still name it */
     s->hushed =
         s->hushed && s->replies != REPLIES_OFF; /* a SKIP before it is for it, as in Redis */
     s->replies = REPLIES_ON;

@@ -24,6 +24,8 @@ struct server {
     unsigned stop_signals;
     _Atomic int64_t held;   /* by the buffers of all workers */
     _Atomic bool relieving; /* a mail about that is on its way */
+    struct redirects *redirects;
+    _Atomic bool redirects_changed; /* the same */
 };
 
 struct hint_mail {
@@ -119,6 +121,30 @@ void server_scripts(struct server *s, struct script_news *news)
     }
     news->mail.deliver = deliver_scripts;
     loop_post(s->loop, &news->mail);
+}
+
+static void deliver_redirects(struct mail *mail, void *owner)
+{
+    struct server *s = server_of(owner);
+    free(mail);
+    atomic_store(&s->redirects_changed, false);
+    for (size_t i = 0; i < s->worker_count; i++) {
+        worker_hear_redirects(s->workers[i]);
+    }
+}
+
+void server_redirects_changed(struct server *s)
+{
+    if (!atomic_exchange(&s->redirects_changed, true)) {
+        struct mail *mail = xcalloc(1, sizeof *mail);
+        mail->deliver = deliver_redirects;
+        loop_post(s->loop, mail);
+    }
+}
+
+struct redirects *server_redirects(const struct server *s)
+{
+    return s->redirects;
 }
 
 /* The worker that holds the most gives up the largest of its sessions. */
@@ -219,6 +245,7 @@ static size_t worker_count(const struct config *config)
 static void start(struct server *s)
 {
     s->loop = loop_new(s, NULL);
+    s->redirects = redirects_new();
     s->worker_count = worker_count(s->config);
     s->workers = xcalloc(s->worker_count, sizeof(struct worker *));
     for (size_t i = 0; i < s->worker_count; i++) {
@@ -253,6 +280,7 @@ int server_run(const struct config *config)
     s.worker_count = 0; /* mail may still come out of the loop */
     free(s.workers);
     loop_free(&s.loop);
+    redirects_free(&s.redirects);
     if (listening) {
         log_notice("stopped", "exit=%d", 0);
     }

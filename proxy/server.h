@@ -3,6 +3,7 @@
 #define VEDETTE_PROXY_SERVER_H
 
 #include "config/config.h"
+#include "proxy/redirects.h"
 #include "proxy/scripts.h"
 #include "proxy/service.h"
 
@@ -22,6 +23,10 @@ void server_held(struct server *s, int64_t grown);
 bool server_holds_too_much(const struct server *s);
 /* What a worker tells of scripts, for all workers; takes it over. */
 void server_scripts(struct server *s, struct script_news *news);
+/* Sessions that others redirect to, in all workers; and: something was changed there that sessions
+ * of any worker may wait for. */
+struct redirects *server_redirects(const struct server *s);
+void server_redirects_changed(struct server *s);
 void server_worker_ended(struct server *s);
 
 #endif

@@ -9,6 +9,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/session_blocking.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
 #include "proxy/transaction.h"
@@ -73,6 +74,7 @@ void session_set_plain_profile(struct session *s)
  * and the others are never sent. */
 static void leave_link(struct session *s)
 {
+    redirect_end(s); /* before the server knows */
     if (s->link != NULL && s->link->kind == LINK_EXCLUSIVE) {
         link_close(&s->link, LINK_END_SESSION);
     } else if (s->link != NULL) {
@@ -145,6 +147,14 @@ void session_give_str(struct session *s, const char *text)
     session_give(s, NULL, slice_str(text));
 }
 
+void session_give_push(struct session *s, struct slice bytes)
+{
+    bool hushed = s->hushed;
+    s->hushed = false;
+    session_give(s, NULL, bytes);
+    s->hushed = hushed;
+}
+
 static void on_linger_over(struct wheel_timer *timer)
 {
     session_close(session_of(CONTAINER_OF(timer, struct session, patience_timer)),
@@ -202,6 +212,7 @@ void session_free(struct session *s)
     session_forget_asked(s);
     listening_forget(s);
     tracking_end(s);
+    redirect_free(s);
     s->magic = 0;
     free(s);
 }

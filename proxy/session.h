@@ -15,6 +15,7 @@
 #include "proxy/tentative.h"
 
 struct blocking;
+struct redirect;
 struct subscriptions;
 struct tracking;
 struct transaction;
@@ -122,6 +123,7 @@ struct session {
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
     bool no_evict, no_touch;         /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
+    struct redirect *redirect;       /* what one tracks is told to another; NULL: no part of it */
     const char *uncarried;           /* state that would be lost with the link; NULL: none */
     struct subscriptions *subs;      /* what it listens to; NULL: nothing */
 
@@ -150,6 +152,8 @@ void session_touch(struct session *s);
 /* Ready bytes for the client, behind all that was given before. block: where they lie, or NULL. */
 void session_give(struct session *s, struct block *block, struct slice bytes);
 void session_give_str(struct session *s, const char *text);
+/* The same of what is pushed: it is heard whatever CLIENT REPLY says. Between replies only. */
+void session_give_push(struct session *s, struct slice bytes);
 /* Nothing more is taken from the client; it is closed once it has read its output. */
 void session_finish(struct session *s, enum session_end end);
 /* Ends it at once with its link. The memory lives until the end of the turn. */

@@ -9,6 +9,7 @@
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
@@ -400,6 +401,9 @@ static void settle(struct session *s)
         }
         end_lease(s);
     }
+    if (s->redirect != NULL) {
+        redirect_settle(s);
+    }
     session_seek_link(s);
     session_set_reading(s);
 }
@@ -514,7 +518,7 @@ void input_expire(struct session *s)
     uint64_t deadline_ms = s->deadline_ms;
     s->deadline_ms = 0;
     service_unwait(s->service, s);
-    if (s->multi && !s->multi_lost) {
+    if ((s->multi && !s->multi_lost) || redirect_is_asking(s)) {
         session_lose_link(s);
         expire_transaction(s, deadline_ms);
     }

@@ -359,9 +359,6 @@ void session_give_up_link(struct session *s, enum link_end end)
         session_finish(s, SESSION_END_CLIENT);
         return;
     }
-    if (tracking_told_here(s)) {
-        s->uncarried = "invalidations redirected to it";
-    }
     if (s->uncarried != NULL) {
         session_end(s, SESSION_END_UNCARRIED, s->uncarried);
         return;

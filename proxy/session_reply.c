@@ -5,6 +5,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
@@ -104,6 +105,7 @@ static void note_answer(struct session *s, const struct command *command, struct
     if (command->link == COMMAND_PINNED &&
         !(command == &command_unknown && slice_starts_with(reply, "-ERR unknown command"))) {
         s->pinned = true;
+        redirect_number_told(s, command, reply);
     }
     if (command->may_block) {
         blocking_done(s);
@@ -169,6 +171,9 @@ void session_answer(struct session *s, const struct command *command, struct blo
 void session_reply(struct session *s, struct block *block, struct slice reply, char type)
 {
     if (type == '>') {
+        if (s->redirect != NULL && redirect_turns(s, reply)) {
+            return;
+        }
         /* Lines of MONITOR are no pushes to the server. */
         s->hushed = s->replies != REPLIES_ON && reply.p[0] == '+';
         session_give(s, block, reply);

@@ -10,6 +10,7 @@
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
@@ -132,7 +133,7 @@ static enum route decide(const struct session *s, const struct request *r, const
         .serving = service_serving(s->service),
         .link_open = l != NULL,
         .link_ready = l != NULL && link_sendable(l) && !full(l) && s->restoring == 0 &&
-                      (!raw || l->journal.count == 0),
+                      !redirect_holds(s) && (!raw || l->journal.count == 0),
         .asking = s->asked != NULL || mute_is_unsure(s, r),
         .listening = s->subs != NULL && s->subs->monitor == MONITOR_ASKED,
         .raw = raw,
@@ -246,8 +247,19 @@ static bool lease(struct session *s)
     return s->link != NULL;
 }
 
+/* On which the client has just mended its profile. */
+static bool is_spent(const struct session *s)
+{
+    const struct link *l = s->link;
+    return l != NULL && l->kind == LINK_EXCLUSIVE && l->state == LINK_READY &&
+           l->bare_from != GREET_STEPS && s->set->refused == GREET_STEPS && !session_busy(s);
+}
+
 void session_seek_link(struct session *s)
 {
+    if (session_lives_on_link(s) && is_spent(s)) {
+        move_to(s, NULL);
+    }
     if (!session_lives_on_link(s) || s->link != NULL || list_on(&s->waiting) ||
         s->state != SESSION_OPEN) {
         return;
@@ -300,13 +312,17 @@ static void wait_for_primary(struct session *s, const struct aim *a)
     }
 }
 
-static void submit(struct session *s, const struct request *r, const struct aim *a)
+/* False: it has to wait for what its session asks first. */
+static bool submit(struct session *s, const struct request *r, const struct aim *a)
 {
     struct link *l = a->link;
     CHECK(l != NULL);
     session_stop_waiting(s);
     move_to(s, l);
     l->used_ms = loop_now_ms(s->service->worker->loop);
+    if (r->command->cls == COMMAND_TRACKING && redirect_names_target(s, r)) {
+        return redirect_take(s, r);
+    }
     if (command_changes_profile(r->command)) {
         request_ask_profile(s, r->command, r->args);
     }
@@ -320,7 +336,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
     if (is_raw(s, r)) {
         mute_become_raw(s, r->command->name);
         if (s->state >= SESSION_CLOSING) {
-            return;
+            return true;
         }
     } else {
         struct asker asker = s->asker;
@@ -336,6 +352,7 @@ static void submit(struct session *s, const struct request *r, const struct aim 
         journal_end(&l->journal);
     }
     link_touch(l);
+    return true;
 }
 
 bool request_take(struct session *s, const struct request *r)
@@ -365,7 +382,7 @@ bool request_send(struct session *s, const struct request *r)
             return false;
         case ROUTE_PARK: wait_for_primary(s, &a); return false;
         case ROUTE_LOCAL: local_answer(s, r->command, r->args); return true;
-        case ROUTE_LINK: submit(s, r, &a); return true;
+        case ROUTE_LINK: return submit(s, r, &a);
         }
         UNREACHABLE("route");
     }

@@ -3,17 +3,22 @@
 
 #include "proxy/service.h"
 #include "proxy/session_input.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
 #include "proxy/worker.h"
 
 bool session_lives_on_link(const struct session *s)
 {
-    return s->transaction != NULL || s->tracking != NULL || s->subs != NULL;
+    return s->transaction != NULL || s->tracking != NULL || s->subs != NULL ||
+           redirect_is_target(s);
 }
 
 void session_restore(struct session *s)
 {
+    if (!redirect_is_settled(s)) {
+        return; /* it will be: then again */
+    }
     eviction_say(s);
     tracking_say(s);
     listening_say(s);
@@ -30,6 +35,7 @@ void session_restored(struct session *s, enum ask ask, struct slice reply)
     case ASK_CAUGHT_UP: listening_caught_up(s); return;
     case ASK_EVICT: eviction_said(s, reply); return;
     case ASK_TRACKING: tracking_said(s, reply); return;
+    case ASK_REDIRECT: redirect_answered(s, reply); return;
     case ASK_TRANSACTION: transaction_said(s, reply); return;
     }
     UNREACHABLE("ask");

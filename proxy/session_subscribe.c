@@ -185,6 +185,14 @@ static bool holds_nothing(const struct subscriptions *subs)
     return none;
 }
 
+bool listening_holds(const struct session *s)
+{
+    return s->subs != NULL && s->subs->held[PUBSUB_CHANNEL].count +
+                                      s->subs->held[PUBSUB_PATTERN].count +
+                                      s->subs->held[PUBSUB_SHARD].count >
+                                  0;
+}
+
 void listening_settle(struct session *s)
 {
     if (s->subs != NULL && holds_nothing(s->subs) && pubsub_total(&s->subs->on_link) == 0) {

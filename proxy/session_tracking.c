@@ -4,24 +4,37 @@
 
 #include "proxy/base/log.h"
 #include "proxy/service.h"
-#include "proxy/session_input.h"
+#include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/tentative.h"
 #include "proxy/tracking.h"
 
 /* As Redis 7.0 writes it at FLUSHALL (tracking.c, trackingInvalidateKeysOnFlush). On RESP2 nothing
- * is written on the connection that tracks. */
+ * is written on the connection that tracks, and to another one only while that is subscribed to
+ * anything: as a message of this channel. */
 static const char forget_all[] = ">2\r\n$10\r\ninvalidate\r\n_\r\n";
+static const char forget_all_message[] =
+    "*3\r\n$7\r\nmessage\r\n$20\r\n__redis__:invalidate\r\n$-1\r\n";
+
+static bool tracks_for_itself(const struct session *s)
+{
+    return s->tracking != NULL && !redirect_is_tracker(s);
+}
 
 static const char *words(const struct session *s)
 {
-    return s->tracking != NULL && s->set->profile.resp == 3 ? forget_all : "";
+    bool target = redirect_is_target(s);
+    if (s->set->profile.resp == 3) {
+        return target || tracks_for_itself(s) ? forget_all : "";
+    }
+    return target && listening_holds(s) ? forget_all_message : "";
 }
 
 void tracking_end(struct session *s)
 {
     if (s->tracking != NULL) {
+        redirect_accepted(s, 0);
         tracking_clear(s->tracking);
         free(s->tracking);
         s->tracking = NULL;
@@ -35,9 +48,12 @@ static void switched(struct session *s, const struct command *command, struct sl
     }
     s->uncarried = s->uncarried == command->name ? NULL : s->uncarried;
     switch (tracking_accepted(s->tracking, frame)) {
-    case TRACKING_ON: s->tracking->cached = true; return;
+    case TRACKING_ON:
+        s->tracking->cached = true;
+        redirect_accepted(s, s->tracking->redirect);
+        return;
     case TRACKING_OFF: tracking_end(s); return;
-    case TRACKING_ELSEWHERE:
+    case TRACKING_ONCE:
         tracking_end(s);
         s->uncarried = command->name;
         return;
@@ -69,21 +85,12 @@ void tracking_answered(struct session *s, const struct command *command)
 
 void tracking_flush(struct session *s)
 {
-    bool hushed = s->hushed; /* what is pushed is heard all the same */
-    s->hushed = false;
-    session_give_str(s, words(s));
-    s->hushed = hushed;
+    session_give_push(s, slice_str(words(s)));
 }
 
 bool tracking_used_up(const struct session *s)
 {
     return s->tracking != NULL && buf_len(&s->tracking->caching) > 0;
-}
-
-bool tracking_told_here(const struct session *s)
-{
-    return s->subs != NULL &&
-           name_set_has(&s->subs->held[PUBSUB_CHANNEL], slice_str("__redis__:invalidate"));
 }
 
 static bool is_answer(struct list_node *n)
@@ -94,13 +101,16 @@ static bool is_answer(struct list_node *n)
 void tracking_lost(struct session *s, struct list *items)
 {
     struct tracking *t = s->tracking;
-    if (t == NULL || !t->cached) {
-        return;
-    }
-    t->cached = false;
+    bool heard = redirect_is_heard(s) || (t != NULL && t->cached);
     struct list_node *n = items->first;
-    if (n != NULL && is_answer(n)) {
+    if (t != NULL && t->cached && n != NULL && is_answer(n)) {
         buf_release(&t->caching); /* it was about that request */
+    }
+    if (t != NULL) {
+        t->cached = false;
+    }
+    if (!heard) {
+        return;
     }
     while (n != NULL && is_answer(n)) {
         n = n->next;
@@ -117,13 +127,27 @@ void tracking_lost(struct session *s, struct list *items)
     }
 }
 
-static void say_all(struct session *s, struct slice frames)
+static void say(struct session *s, struct slice request)
+{
+    session_say(s, ASK_TRACKING, request);
+    redirect_says(s, 1);
+}
+
+/* Redirected to that number, if it is not 0. */
+static void say_all(struct session *s, struct slice frames, int64_t redirect)
 {
     while (frames.n > 0) {
         struct request_scan scan = {0};
+        struct buf request = {0};
         size_t used;
         CHECK(request_scan_feed(&scan, frames, &used) == SCAN_DONE);
-        session_say(s, ASK_TRACKING, slice_of(frames.p, used));
+        if (redirect != 0) {
+            tracking_redirected(slice_of(frames.p, used), redirect, &request);
+        } else {
+            buf_append(&request, slice_of(frames.p, used));
+        }
+        say(s, buf_slice(&request));
+        buf_release(&request);
         frames = slice_of(frames.p + used, frames.n - used);
     }
 }
@@ -138,13 +162,21 @@ void tracking_say(struct session *s)
         tracking_flush(s);
     }
     t->cached = true;
-    say_all(s, buf_slice(&t->said));
+    say_all(s, buf_slice(&t->said), redirect_id(s));
+}
+
+void tracking_say_anew(struct session *s)
+{
+    say(s, slice_str("*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n"));
+    say_all(s, buf_slice(&s->tracking->said), redirect_id(s));
+    say_all(s, buf_slice(&s->tracking->caching), 0);
 }
 
 void tracking_say_caching(struct session *s)
 {
-    if (s->tracking != NULL && s->set->profile.resp == 3 && s->link->bare_from == GREET_STEPS) {
-        say_all(s, buf_slice(&s->tracking->caching));
+    bool may = s->set->profile.resp == 3 || (redirect_is_tracker(s) && s->subs == NULL);
+    if (s->tracking != NULL && may && s->link->bare_from == GREET_STEPS) {
+        say_all(s, buf_slice(&s->tracking->caching), 0);
     }
 }
 
@@ -152,6 +184,8 @@ void tracking_said(struct session *s, struct slice reply)
 {
     if (is_refusal(reply)) {
         session_leave_link(s, true);
+    } else if (!redirect_said(s, reply)) {
+        return;
     } else if (reply.p[0] == '-') {
         log_limited(LOG_NOTICE, "tracking-refused", "service=%s error=%s", s->service->config->name,
                     log_quote(slice_of(reply.p, reply.n - 2)));

@@ -10,19 +10,18 @@
 void tracking_noted(struct session *s, const struct command *command, struct slice frame);
 /* A request was answered: what CLIENT CACHING said was about that one. */
 void tracking_answered(struct session *s, const struct command *command);
-/* Its link is lost and leaves these items: the client is to forget what it has stored, behind the
- * last answer that came from there. */
+/* Its link is lost and leaves these items: the client, if it is told what becomes of that, is to
+ * forget what it has stored, behind the last answer that came from there. */
 void tracking_lost(struct session *s, struct list *items);
 /* The client forgets what it has stored. Between replies only. */
 void tracking_flush(struct session *s);
 /* What CLIENT CACHING said of the next command went with one that was refused. */
 bool tracking_used_up(const struct session *s);
-/* What another connection tracks may be told on this one, which it knows by the number of its link.
- * On another link it would miss that unseen. */
-bool tracking_told_here(const struct session *s);
 /* See session_restore.h. */
 void tracking_say(struct session *s);
-/* On RESP3: behind what would use it up, or be in its way, on the new link. */
+/* The same on a link that was told before; nothing is outstanding there. */
+void tracking_say_anew(struct session *s);
+/* Behind what would use it up, or be in its way, on the new link. */
 void tracking_say_caching(struct session *s);
 void tracking_said(struct session *s, struct slice reply);
 /* It tracks no more; nothing is said. */

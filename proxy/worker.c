@@ -11,6 +11,7 @@
 #include "proxy/base/log.h"
 #include "proxy/server.h"
 #include "proxy/service.h"
+#include "proxy/session_redirect.h"
 #include "proxy/unblock.h"
 
 #define WORKER_MAGIC    0x30b40006u
@@ -330,6 +331,19 @@ void worker_hear_scripts(struct worker *w, const struct script_news *news)
     struct script_news *copy = script_news_copy(news);
     copy->mail.deliver = deliver_scripts;
     loop_post(w->loop, &copy->mail);
+}
+
+static void deliver_redirects(struct mail *mail, void *owner)
+{
+    redirects_hear(worker_of(owner));
+    free(mail);
+}
+
+void worker_hear_redirects(struct worker *w)
+{
+    struct mail *mail = xcalloc(1, sizeof *mail);
+    mail->deliver = deliver_redirects;
+    loop_post(w->loop, mail);
 }
 
 static void deliver_relieve(struct mail *mail, void *owner)

@@ -33,7 +33,8 @@ struct worker {
     struct reader requests, replies;
     struct topology *topology, *next_topology;
     struct worker_service *services;
-    uint64_t moment; /* another one before, in and behind each flush phase */
+    struct list redirects; /* of its sessions; see session_redirect.h */
+    uint64_t moment;       /* another one before, in and behind each flush phase */
     struct list sessions;
     struct session **slots; /* sessions by the numbers that journals know them by; NULL: free */
     uint32_t slot_count, slots_used;
@@ -59,6 +60,8 @@ void worker_take_client(struct worker *w, size_t service, int fd);
 void worker_take_topology(struct worker *w, struct topology *topology);
 /* From the main thread, which keeps what mail tells. */
 void worker_hear_scripts(struct worker *w, const struct script_news *news);
+/* From the main thread: something that sessions in redirects wait for has changed. */
+void worker_hear_redirects(struct worker *w);
 /* From the main thread: all buffers hold too much; it closes those of its sessions that hold the
  * most until they do not. */
 void worker_relieve(struct worker *w);

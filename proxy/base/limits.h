@@ -72,6 +72,12 @@
 /* Requests of one client that switched CLIENT TRACKING on, kept to be said again: prefixes add up.
  */
 #define TRACKING_SAID_MAX (64u << 10)
+/* CLIENT TRACKING with REDIRECT: numbers that one session was told and may be named by, numbers of
+ * sessions gone that name nobody else, and how long one that redirects waits for the link of the
+ * one that is told. */
+#define REDIRECT_NUMBERS_MAX 8u
+#define REDIRECT_GONE_MAX    1024u
+#define REDIRECT_WAIT_MS     5000u
 
 /* Links that the sessions of one profile may share in one worker, and idle ones kept for sessions
  * that need one alone: a transaction then costs no handshake. */

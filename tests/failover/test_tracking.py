@@ -1,8 +1,6 @@
 """CLIENT TRACKING across links: the client forgets what it has stored, and is told of what changes
 from then on."""
 
-import contextlib
-
 import pytest
 
 from support.case import judged, one_node, relayed, scenario, two_primaries
@@ -10,39 +8,13 @@ from support.fake_sentinel import FakeNode, FakeSentinel
 from support.proxy import Proxy
 from support.relay import Rule
 from support.resp import Pairs, Push, encode, encode_all
+from support.tracking import FORGET_ALL, changed, kill_links, switch, tracked, tracker
 from support.wait import wait_until
 
 pytestmark = pytest.mark.exclusive
 
-FORGET_ALL = b">2\r\n$10\r\ninvalidate\r\n_\r\n"
 MIB = 1 << 20
 KINDS = pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
-
-
-def changed(*keys):
-    return Push([b"invalidate", [key.encode() for key in keys]])
-
-
-@contextlib.contextmanager
-def tracker(proxy, *options, rcvbuf=None):
-    with proxy.connect(20, rcvbuf=rcvbuf) as client:
-        assert isinstance(client.call("HELLO", 3), Pairs)
-        assert client.ok("CLIENT", "TRACKING", "ON", *options) == "OK"
-        yield client
-
-
-def switch(sentinel, proxy, node, epoch=2):
-    sentinel.switch(node.address, epoch)
-    wait_until(lambda: len(proxy.entries("primary-changed")) == epoch, 5, "the switch")
-
-
-def kill_links(node):
-    node.call("CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes")
-
-
-def tracked(node, flag="t"):
-    """How many connections of that node have CLIENT TRACKING on."""
-    return sum(flag in connection["flags"] for connection in node.connections())
 
 
 @KINDS
@@ -258,34 +230,13 @@ def ended(proxy):
 
 
 def test_46_what_is_not_carried(setup):
-    """A redirection to a connection by its number, and what takes effect at EXEC."""
-    (old, new), sentinel, proxy = setup
-    with proxy.connect() as target, proxy.connect() as client, tracker(proxy) as queued:
-        number = target.ok("CLIENT", "ID")
-        assert client.ok("CLIENT", "TRACKING", "ON", "REDIRECT", number) == "OK"
+    """What takes effect at EXEC."""
+    (_, new), sentinel, proxy = setup
+    with tracker(proxy) as queued:
         assert queued.pipeline([("MULTI",), ("CLIENT", "TRACKING", "OFF"), ("EXEC",)])[2] == ["OK"]
         switch(sentinel, proxy, new)
-        assert client.closed() and queued.closed()
-        assert ended(proxy) == ["client|tracking"] * 2
-
-
-def test_46_redirected_to_a_subscriber(setup):
-    """Whoever has only one of the two connections again would miss what changes: both are closed,
-    each when its own link is lost, as Redis closes them."""
-    (old, new), sentinel, proxy = setup
-    with proxy.connect() as told, proxy.connect() as client, proxy.connect() as other:
-        number = told.ok("CLIENT", "ID")
-        told.ok("SUBSCRIBE", "__redis__:invalidate")
-        other.ok("SUBSCRIBE", "news")
-        assert client.ok("CLIENT", "TRACKING", "ON", "REDIRECT", number) == "OK"
-        client.call("GET", "k")
-        old.call("SET", "k", "1")
-        assert told.read() == [b"message", b"__redis__:invalidate", [b"k"]]
-        switch(sentinel, proxy, new)
-        assert told.closed() and client.closed()
-        assert sorted(ended(proxy)) == ["client|tracking", "invalidations redirected to it"]
-        wait_until(lambda: new.call("PUBLISH", "news", "1") == 1, 5, "the other subscription")
-        assert other.read() == [b"message", b"news", b"1"]
+        assert queued.closed()
+        assert ended(proxy) == ["client|tracking"]
 
 
 def test_46_subscribed_and_tracking(setup):

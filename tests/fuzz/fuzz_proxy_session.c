@@ -49,6 +49,18 @@ void server_scripts(struct server *s, struct script_news *news)
     script_news_free(&news);
 }
 
+struct redirects *server_redirects(const struct server *s)
+{
+    (void)s;
+    return world.redirects;
+}
+
+void server_redirects_changed(struct server *s)
+{
+    (void)s;
+    worker_hear_redirects(world.worker);
+}
+
 void server_held(struct server *s, int64_t grown)
 {
     (void)s;
@@ -544,7 +556,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         service.password = password;
     }
     memset(&published, 0, sizeof published);
+    world.redirects = redirects_new();
     struct worker *w = worker_start(NULL, &config, 0);
     worker_join(&w);
+    redirects_free(&world.redirects);
     return 0;
 }

@@ -126,6 +126,7 @@ struct world {
     const uint8_t *input, *input_end;
     struct worker *worker;
     struct loop *loop;
+    struct redirects *redirects;
     struct list transports, dead_transports, conns;
     struct client client[CLIENTS];
     struct node node[NODES];

@@ -76,17 +76,51 @@ static void test_prefixes_add_up(void **state)
     tracking_clear(&t);
 }
 
+static int64_t redirect_of(const char *words)
+{
+    struct buf frame = frame_of(words);
+    int64_t number = tracking_redirect(buf_slice(&frame));
+    buf_release(&frame);
+    return number;
+}
+
+/* It is kept without, and said with another number. */
+static void test_redirect(void **state)
+{
+    (void)state;
+    static const char first[] = "CLIENT TRACKING ON redirect 7 BCAST PREFIX REDIRECT PREFIX prefix";
+    static const char kept[] = "CLIENT TRACKING ON BCAST PREFIX REDIRECT PREFIX prefix";
+    static const char again[] =
+        "CLIENT TRACKING ON BCAST PREFIX REDIRECT PREFIX prefix REDIRECT 1234567890123";
+    static const char second[] = "CLIENT TRACKING ON BCAST PREFIX a";
+    struct tracking t = {0};
+    struct buf want = frame_of(again), got = {0};
+    assert_int_equal(accepted(&t, first), TRACKING_ON);
+    assert_int_equal(t.redirect, 7);
+    assert_said(&t, kept, NULL);
+    tracking_redirected(buf_slice(&t.said), 1234567890123, &got);
+    assert_true(slice_eq(buf_slice(&got), buf_slice(&want)));
+    assert_int_equal(accepted(&t, second), TRACKING_ON);
+    assert_int_equal(t.redirect, 0); /* as of the last one */
+    assert_said(&t, kept, second);
+    assert_int_equal(redirect_of(first), 7);
+    assert_int_equal(redirect_of(kept), 0);
+    assert_int_equal(redirect_of("CLIENT TRACKING OFF REDIRECT 7"), 0);
+    assert_int_equal(redirect_of("CLIENT TRACKING ON REDIRECT 0"), 0);
+    assert_int_equal(redirect_of("CLIENT TRACKING ON REDIRECT x7"), 0);
+    assert_int_equal(redirect_of("CLIENT TRACKING ON REDIRECT"), 0);
+    tracking_clear(&t);
+    buf_release(&want);
+    buf_release(&got);
+}
+
 static void test_what_can_not_be_said_again(void **state)
 {
     (void)state;
     struct tracking t = {0};
-    assert_int_equal(accepted(&t, "CLIENT TRACKING ON REDIRECT 7"), TRACKING_ELSEWHERE);
-    assert_int_equal(accepted(&t, "CLIENT TRACKING ON BCAST PREFIX a redirect 7"),
-                     TRACKING_ELSEWHERE);
     /* Redis takes it; another server may read it in another way. */
-    assert_int_equal(tracking_accepted(&t, slice_str("CLIENT TRACKING ON\r\n")),
-                     TRACKING_ELSEWHERE);
-    assert_int_equal(accepted(&t, "CLIENT TRACKING"), TRACKING_ELSEWHERE);
+    assert_int_equal(tracking_accepted(&t, slice_str("CLIENT TRACKING ON\r\n")), TRACKING_ONCE);
+    assert_int_equal(accepted(&t, "CLIENT TRACKING"), TRACKING_ONCE);
     tracking_clear(&t);
 }
 
@@ -105,8 +139,7 @@ static void test_too_much(void **state)
     assert_int_equal(tracking_accepted(&t, buf_slice(&frame)), TRACKING_ON);
     assert_int_equal(tracking_accepted(&t, buf_slice(&frame)), TRACKING_ON);
     assert_true(buf_len(&t.said) <= TRACKING_SAID_MAX);
-    assert_int_equal(accepted(&t, "CLIENT TRACKING ON BCAST PREFIX 0123456789"),
-                     TRACKING_ELSEWHERE);
+    assert_int_equal(accepted(&t, "CLIENT TRACKING ON BCAST PREFIX 0123456789"), TRACKING_ONCE);
     tracking_clear(&t);
     buf_release(&frame);
 }
@@ -132,6 +165,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_the_last_one_counts),
         cmocka_unit_test(test_prefixes_add_up),
+        cmocka_unit_test(test_redirect),
         cmocka_unit_test(test_what_can_not_be_said_again),
         cmocka_unit_test(test_too_much),
         cmocka_unit_test(test_caching),
