@@ -148,11 +148,29 @@ static bool send_out(struct script_loader *l)
     return true;
 }
 
+static void on_retry(struct wheel_timer *timer)
+{
+    struct script_loader *l = loader_of(CONTAINER_OF(timer, struct script_loader, timer));
+    loop_arm(l->service->worker->loop, timer, SCRIPTS_LOAD_MAX_MS, on_time_over);
+    enter(l);
+}
+
+/* It says master and loads its data: until it has, it takes neither scripts nor requests. */
+static void wait_until_loaded(struct script_loader *l)
+{
+    leave(l);
+    loop_arm(l->service->worker->loop, &l->timer, SCRIPTS_RETRY_MS, on_retry);
+}
+
 /* False when it has come to an end, or begun anew. */
 static bool take_reply(struct script_loader *l, struct slice reply)
 {
     if (l->scan.type == '>') {
         return true;
+    }
+    if (slice_starts_with(reply, "-LOADING ")) {
+        wait_until_loaded(l);
+        return false;
     }
     if (!l->asked) {
         take_what_exists(l, reply);

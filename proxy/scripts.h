@@ -44,7 +44,7 @@ void scripts_tell(struct worker_service *ws);
 /* What a worker told, perhaps this one. */
 void scripts_hear(struct worker_service *ws, const struct script_news *news);
 /* The primary may be sent to again, and may not have the scripts. True if it gets them first: then
- * service_scripts_loaded follows, within SCRIPTS_LOAD_MAX_MS. */
+ * service_scripts_loaded follows (script_loader.h). */
 bool scripts_load(struct worker_service *ws) NODISCARD;
 /* The primary may not be sent to any more: what was being loaded there is given up. */
 void scripts_load_no_more(struct worker_service *ws);

@@ -64,6 +64,7 @@
 /* A new primary gets the scripts before requests that waited; they wait for that no longer than so.
  * They are loaded as the first user of so many who may. */
 #define SCRIPTS_LOAD_MAX_MS    1000u
+#define SCRIPTS_RETRY_MS       100u /* between attempts while it still loads its own data */
 #define SCRIPTS_LOAD_USERS_MAX 5u
 #define SCRIPTS_ANSWER_MAX     (8u << 20) /* 4 bytes for each script */
 /* Different scripts that one session can have loaded at once because the server has lost them. */

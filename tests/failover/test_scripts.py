@@ -363,6 +363,27 @@ def test_lost_by_a_restart(one):
         assert [client.read() for _ in range(3)] == ["OK", "QUEUED", [1]]
 
 
+def test_lost_by_a_restart_that_takes_long(one):
+    """limit: SCRIPTS_RETRY_MS. A server says master as it loads its data, and takes no script
+    before it has. Then all clients, of all workers, find theirs."""
+    node, proxy = one
+    with node.connect() as direct:
+        direct.pipeline([("SET", f"filler:{i}", i) for i in range(2000)])
+        direct.ok("SAVE")
+    with clients(proxy, 8) as found:
+        found[0].ok("SCRIPT", "LOAD", RAISE)
+        node.kill()
+        wait_until(lambda: proxy.entries("suspect-begin"), 5, "suspicion")
+        for client in found:
+            client.send(encode("EVALSHA", sha(RAISE), 1, "n", 1))
+        node.start("--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024")
+        assert node.info("persistence")["loading"] == "1", "the case needs a slow start"
+        replies = [client.read() for client in found]
+        assert not [reply for reply in replies if isinstance(reply, ServerError)]
+        assert sorted(replies) == list(range(1, 9))
+        assert not proxy.entries("scripts-not-loaded")
+
+
 def test_not_loaded_again_for_who_may_not_load(one):
     """It is loaded as the user who runs it: the words are given as they are."""
     node, proxy = one
