@@ -77,6 +77,7 @@ struct link {
     bool streaming; /* the reply being framed was begun to the client */
     bool raw;       /* bytes pass unframed in both directions */
     bool listens;   /* its session does: not all that comes answers a request */
+    bool follows;   /* its session's transaction: the answer to EXEC is read */
     bool ending;    /* no request follows: the server is told once all is sent */
     bool frozen;    /* nothing more is sent: a refusal is being judged */
     bool stalled;   /* the oldest request waits for its first byte for too long */

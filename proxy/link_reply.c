@@ -5,6 +5,7 @@
 #include "proxy/link.h"
 #include "proxy/linkset.h"
 #include "proxy/session.h"
+#include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/unblock.h"
 #include "proxy/worker.h"
@@ -108,6 +109,25 @@ static size_t take_run(struct link *l, struct block *block, struct slice bytes)
     return (size_t)(p - bytes.p);
 }
 
+/* Looks at more bytes of a reply. The answer to EXEC may be more than one. */
+static enum scan_result scan_on(struct link *l, struct slice bytes, size_t *used)
+{
+    enum scan_result result = reply_scan_feed(&l->scan, bytes, used);
+    size_t before = 0;
+    while (l->follows && result != SCAN_ERROR && l->scan.type == '*') {
+        bool more = transaction_ran_more(l->session, slice_of(bytes.p + before, *used - before));
+        if (!more || l->raw || l->state == LINK_CLOSED || result == SCAN_MORE) {
+            break;
+        }
+        reply_scan_extend(&l->scan);
+        before = *used;
+        size_t n;
+        result = reply_scan_feed(&l->scan, slice_of(bytes.p + before, bytes.n - before), &n);
+        *used += n;
+    }
+    return result;
+}
+
 /* Frames replies in bytes, which begin with the l->scan.length bytes looked at already (none of
  * them when streaming). Returns how many were handed on. */
 static size_t take_replies(struct link *l, struct block *block, struct slice bytes)
@@ -128,7 +148,14 @@ static size_t take_replies(struct link *l, struct block *block, struct slice byt
         }
         size_t used;
         struct slice rest = slice_of(bytes.p + done + seen, bytes.n - done - seen);
-        enum scan_result result = reply_scan_feed(&l->scan, rest, &used);
+        enum scan_result result = scan_on(l, rest, &used);
+        if (l->state == LINK_CLOSED) {
+            return bytes.n;
+        }
+        if (l->raw) {
+            session_raw_bytes(l->session, block, slice_of(bytes.p + done, bytes.n - done));
+            return bytes.n;
+        }
         if (l->listens && !l->streaming) {
             l->scan.type = listening_type(l->session, slice_of(bytes.p + done, seen + used));
         }

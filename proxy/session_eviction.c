@@ -7,10 +7,6 @@
 
 void eviction_noted(struct session *s, const struct command *command, struct slice frame)
 {
-    if (s->multi) {
-        s->uncarried = command->name; /* it takes effect at EXEC, perhaps */
-        return;
-    }
     struct args args;
     CHECK(args_parse(frame, &args) == ARGS_OK);
     bool on = args.count == 3 && slice_eq_nocase(args.v[2], "ON");

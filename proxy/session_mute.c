@@ -39,20 +39,27 @@ static bool is_listening(const struct session *s)
     return s->subs != NULL && s->set->profile.resp == 2 && pubsub_total(&s->subs->on_link) > 0;
 }
 
-bool mute_changes_link(const struct session *s, const struct request *r)
+static bool changes_link(const struct session *s, const struct request *r, enum replies *mode)
+{
+    return r->command->cls == COMMAND_REPLY && mode_of(r->args, mode) && !is_listening(s);
+}
+
+/* ON changes nothing where all is heard. */
+bool mute_ends_framing(const struct session *s, const struct request *r)
 {
     enum replies mode;
-    return r->command->cls == COMMAND_REPLY && mode_of(r->args, &mode) && !is_listening(s);
+    return changes_link(s, r, &mode) && (mode != REPLIES_ON || s->replies != REPLIES_ON);
 }
 
 bool mute_is_unsure(const struct session *s, const struct request *r)
 {
-    return r->command->cls == COMMAND_REPLY && s->subs != NULL && s->outstanding > 0;
+    return r->command->cls == COMMAND_REPLY && (s->subs != NULL || s->multi) && s->outstanding > 0;
 }
 
 bool mute_is_ours(const struct session *s, const struct request *r)
 {
-    return mute_changes_link(s, r) && !s->multi_lost && mute_is_known(s) && !session_queues(s);
+    enum replies mode;
+    return changes_link(s, r, &mode) && !s->multi_lost && mute_is_known(s) && !session_queues(s);
 }
 
 bool mute_is_silent(const struct request *r)

@@ -10,8 +10,8 @@
 /* True for CLIENT REPLY ON, OFF or SKIP that the session keeps to itself. In a transaction it is
  * queued, and before AUTH refused: then the server hears of it. */
 bool mute_is_ours(const struct session *s, const struct request *r);
-/* True for one of these forms, of which the server must not hear on a link that is understood. */
-bool mute_changes_link(const struct session *s, const struct request *r);
+/* True for one of these forms of which the server hears all the same, and answers less. */
+bool mute_ends_framing(const struct session *s, const struct request *r);
 /* True if it can't be known yet whether it is ours: subscriptions are unanswered. */
 bool mute_is_unsure(const struct session *s, const struct request *r);
 /* True if that one is not answered. */

@@ -33,11 +33,10 @@ void session_profile_answered(struct session *s, const struct command *command, 
 {
     CHECK(s->asked != NULL);
     const struct asked *asked = s->asked;
-    if (type != '-' && s->multi) {
-        s->transaction->profile = true; /* queued: it takes effect at EXEC */
-    } else if (type != '-' && asked->form == PROFILE_UNKNOWN) {
+    bool accepted = type != '-' && !s->multi; /* else it is queued, and takes effect at EXEC */
+    if (accepted && asked->form == PROFILE_UNKNOWN) {
         s->uncarried = "a profile that can't be followed";
-    } else if (type != '-') {
+    } else if (accepted) {
         bool named = buf_len(&asked->name) > 0 || command->cls == COMMAND_SETNAME;
         if (named) {
             buf_release(&s->name);
@@ -81,7 +80,7 @@ static void note_answer(struct session *s, const struct command *command, struct
         break;
     case COMMAND_DISCARD:
         if (s->multi && type == '+') {
-            transaction_over(s);
+            transaction_ran(s, reply);
         }
         break;
     case COMMAND_WATCH: s->watch = s->watch || (type == '+' && !s->multi); break;
@@ -94,7 +93,11 @@ static void note_answer(struct session *s, const struct command *command, struct
     case COMMAND_HELLO:
     case COMMAND_SELECT:
     case COMMAND_SETNAME: session_profile_answered(s, command, type); break;
-    case COMMAND_MONITOR: listening_monitor_answered(s, type); break;
+    case COMMAND_MONITOR:
+        if (!s->multi) {
+            listening_monitor_answered(s, type);
+        }
+        break;
     case COMMAND_STATE:
         if (type == '+') {
             s->uncarried = command->name;
@@ -193,7 +196,7 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
             journal_answered(j);
         }
         session_finish(s, SESSION_END_PROTOCOL);
-    } else if (r.command->cls == COMMAND_SUBSCRIBE && type != '-') {
+    } else if (r.command->cls == COMMAND_SUBSCRIBE && type != '-' && !s->multi) {
         listening_confirmed(s, &r, block, reply);
     } else if (tentative_keeps(s, &r, reply)) {
         tentative_keep(s, &r, reply);
@@ -260,7 +263,7 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
     }
     const struct record *r = journal_at(&s->link->journal, 0);
     const struct command *command = r->command;
-    if (command->cls == COMMAND_SUBSCRIBE && type != '-') {
+    if (command->cls == COMMAND_SUBSCRIBE && type != '-' && !s->multi) {
         session_become_raw(s, "the name of a channel too large to be kept");
         return;
     }

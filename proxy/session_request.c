@@ -106,8 +106,8 @@ static bool full(const struct link *l)
 /* Nobody can look at what passes from this request on. */
 static bool is_raw(const struct session *s, const struct request *r)
 {
-    return r->command->cls == COMMAND_RAW || mute_changes_link(s, r) ||
-           ((s->multi || s->subs != NULL) && listening_ends_framing(s, r->command));
+    return r->command->cls == COMMAND_RAW || mute_ends_framing(s, r) ||
+           (s->subs != NULL && listening_ends_framing(s, r->command));
 }
 
 /* The last request is one of the SUBSCRIBE family, which are only sent alone or behind another:
@@ -343,7 +343,8 @@ static bool submit(struct session *s, const struct request *r, const struct aim 
         asker.mute = s->hushed;
         journal_begin(&l->journal, r->command, asker);
         s->outstanding++;
-        if (r->command->cls == COMMAND_SUBSCRIBE || r->command->cls == COMMAND_MONITOR) {
+        if (!s->multi &&
+            (r->command->cls == COMMAND_SUBSCRIBE || r->command->cls == COMMAND_MONITOR)) {
             listening_asked(s, r->args != NULL ? r->args->count : s->scan.argc);
         }
     }

@@ -38,8 +38,13 @@ void transaction_over(struct session *s);
 void transaction_queued(struct session *s, const struct journal *j, const struct record *r,
                         struct slice answer);
 /* The same of a request that is kept elsewhere. */
-void transaction_queued_frame(struct session *s, struct slice frame, struct slice answer);
-/* EXEC was answered: the session gets the profile that the server has made of it. */
+void transaction_queued_frame(struct session *s, const struct command *command, struct slice frame,
+                              struct slice answer);
+/* More bytes of an array, which is EXEC's answer or comes before it. True: what belongs to that
+ * answer goes on behind them. They may end the session, or make its link raw. */
+bool transaction_ran_more(struct session *s, struct slice bytes);
+/* EXEC or DISCARD was answered with this, or with something too large to be had whole, that begins
+ * like this: the session becomes what the server has made of it. */
 void transaction_ran(struct session *s, struct slice reply);
 /* The link that the session's WATCH or MULTI was on is gone. */
 void transaction_lost(struct session *s);

@@ -6,6 +6,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
+#include "proxy/session_blocking.h"
 #include "proxy/session_restore.h"
 #include "proxy/tentative.h"
 #include "proxy/worker.h"
@@ -43,15 +44,12 @@ void listening_asked(struct session *s, uint32_t args)
     }
 }
 
-/* In a transaction subscriptions are answered to in the middle of EXEC's answer and behind it, and
- * RESP may change there. Of what a monitoring client asks the answers stand among the lines. */
+/* Of what a monitoring client asks the answers stand among the lines, and those of a user's program
+ * may look like one. A second MONITOR is not answered at all. */
 bool listening_ends_framing(const struct session *s, const struct command *command)
 {
-    if (s->multi && command->cls == COMMAND_SUBSCRIBE) {
-        return true;
-    }
-    return s->subs != NULL && (s->subs->monitor == MONITOR_ON ||
-                               (s->multi && listening_now(s) && command->cls == COMMAND_HELLO));
+    return s->subs->monitor == MONITOR_ON && (command->forgeable || command == &command_unknown ||
+                                              (command->cls == COMMAND_MONITOR && !s->multi));
 }
 
 static bool answers(const struct record *r, struct pubsub_verb verb)
@@ -68,8 +66,13 @@ char listening_type(const struct session *s, struct slice begun)
     if (type == '|') {
         return s->link->scan.type;
     }
-    if (type == '+' && r == NULL && s->subs->monitor == MONITOR_ON) {
-        return '>';
+    if (type == '+' && s->subs->monitor == MONITOR_ON) {
+        switch (r == NULL ? PUBSUB_MESSAGE : monitor_look(begun)) {
+        case PUBSUB_UNSURE: return '\0';
+        case PUBSUB_MESSAGE: return '>';
+        case PUBSUB_CONFIRMED:
+        case PUBSUB_OTHER: return type;
+        }
     }
     bool pushed = type == '>' && r != NULL && r->command->cls == COMMAND_SUBSCRIBE;
     bool mixed = type == '*' && s->set->profile.resp == 2 && pubsub_total(&s->subs->on_link) > 0;
@@ -111,6 +114,40 @@ static void keep(struct session *s, const struct confirmation *c)
             name_set_clear(&held[kind]);
         }
         s->uncarried = "more subscriptions than are kept";
+    }
+}
+
+static void ran_name(struct session *s, struct pubsub_verb verb, struct slice name)
+{
+    keep(s, &(struct confirmation){.verb = verb, .named = true, .name = name});
+}
+
+void listening_ran(struct session *s, const struct command *command, struct slice frame,
+                   const struct args *args)
+{
+    struct pubsub_verb verb = verb_of(command);
+    struct name_set *held = listener(s)->held;
+    struct args_walk walk;
+    struct slice name;
+    if (args->count == 1) {
+        name_set_clear(&held[verb.kind]);
+    } else if (args_walk_begin(&walk, frame) && args_walk_next(&walk, &name)) {
+        while (args_walk_next(&walk, &name)) {
+            ran_name(s, verb, name);
+        }
+    } else if (args->count > args->kept) {
+        s->uncarried = "more subscriptions by an inline command than are kept";
+    } else {
+        for (uint32_t i = 1; i < args->kept; i++) {
+            ran_name(s, verb, args->v[i]);
+        }
+    }
+}
+
+void listening_counted(struct session *s, const struct pubsub_counts *counts)
+{
+    if (s->subs != NULL) {
+        s->subs->on_link = *counts;
     }
 }
 
@@ -230,7 +267,9 @@ void listening_paused(struct session *s)
 
 void listening_resumed(struct session *s)
 {
-    if (s->subs->behind && s->link->state == LINK_READY && s->tentative == NULL) {
+    /* In a transaction the question would become a part of it. */
+    if (s->subs->behind && s->link->state == LINK_READY && s->tentative == NULL &&
+        !session_queues(s)) {
         s->subs->asked = true;
         s->subs->asking++;
         session_say(s, ASK_CAUGHT_UP, slice_str("*1\r\n$4\r\nPING\r\n"));

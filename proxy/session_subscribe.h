@@ -28,6 +28,11 @@ struct subscriptions {
 void listening_asked(struct session *s, uint32_t args);
 /* What passes on the link from this request on can't be told apart any more. */
 bool listening_ends_framing(const struct session *s, const struct command *command);
+/* In a transaction that has run, this request of the SUBSCRIBE family was answered; and all of the
+ * transaction leave the link with so many subscriptions. */
+void listening_ran(struct session *s, const struct command *command, struct slice frame,
+                   const struct args *args);
+void listening_counted(struct session *s, const struct pubsub_counts *counts);
 /* The type of a reply that begins like this as the session is to take it: '>' if it answers no
  * request; a confirmation that is pushed does, and is '*'. 0: too little of it is there. */
 char listening_type(const struct session *s, struct slice begun);

@@ -62,15 +62,14 @@ static void switched(struct session *s, const struct command *command, struct sl
 
 void tracking_noted(struct session *s, const struct command *command, struct slice frame)
 {
+    if (s->multi) {
+        return; /* it takes effect at EXEC, perhaps */
+    }
     if (command->cls == COMMAND_EVICT) {
         eviction_noted(s, command, frame);
-        return;
-    }
-    if (command->cls == COMMAND_TRACKING && s->multi) {
-        s->uncarried = command->name; /* it takes effect at EXEC, perhaps */
     } else if (command->cls == COMMAND_TRACKING) {
         switched(s, command, frame);
-    } else if (command->cls == COMMAND_CACHING && s->tracking != NULL && !s->multi) {
+    } else if (command->cls == COMMAND_CACHING && s->tracking != NULL) {
         tracking_caching(s->tracking, frame);
     }
 }

@@ -1,28 +1,43 @@
 /* A transaction and the links it is on. Nothing of it runs before EXEC: when its link is lost
  * before EXEC was sent whole, all that was answered is said again on the next one, and the answers
- * must be the same. With a WATCH it is over: what the client has read came from another primary. */
+ * must be the same. With a WATCH it is over: what the client has read came from another primary.
+ *
+ * What it changes of the session (its profile, what it listens to, CLIENT TRACKING) is changed once
+ * EXEC is answered. An EXEC in doubt has changed nothing that is confirmed by an answer of its own,
+ * which has not come: the client goes on with the subscriptions that it knows of. But its user, its
+ * database, and the version of RESP, it may think to have changed, and the next write would go to
+ * the wrong place: such a session is ended. */
 #include "proxy/session_restore.h"
 
 #include <string.h>
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/exec_answer.h"
 #include "proxy/learnt.h"
 #include "proxy/service.h"
 #include "proxy/session_input.h"
+#include "proxy/session_subscribe.h"
+#include "proxy/session_tracking.h"
 #include "proxy/tentative.h"
+#include "proxy/tracking.h"
 #include "proxy/transaction.h"
 
 void transaction_begun(struct session *s)
 {
     s->multi = true;
     s->transaction = transaction_new();
+    /* Who listens may be told, in the answer to EXEC, of what is done there. */
+    s->link->follows = s->subs != NULL;
 }
 
 void transaction_over(struct session *s)
 {
     s->multi = s->watch = s->multi_lost = s->watch_lost = false;
     transaction_free(&s->transaction);
+    if (s->link != NULL) {
+        s->link->follows = false;
+    }
 }
 
 void transaction_abort(struct session *s)
@@ -45,9 +60,25 @@ void transaction_lost(struct session *s)
     s->watch = false;
 }
 
+/* What this command, which was queued, will do to the session. */
+static void note_queued(struct session *s, const struct command *command, struct slice answer)
+{
+    struct transaction *t = s->transaction;
+    if (!slice_starts_with(answer, "+QUEUED")) {
+        return;
+    }
+    bool profile = command_changes_profile(command);
+    t->subscribes = t->subscribes || command->cls == COMMAND_SUBSCRIBE;
+    t->blurs = t->blurs || (profile && command->cls != COMMAND_SETNAME);
+    t->follows = t->follows || profile || t->subscribes || command->cls == COMMAND_TRACKING ||
+                 command->cls == COMMAND_EVICT;
+    s->link->follows = s->link->follows || t->follows;
+}
+
 void transaction_queued(struct session *s, const struct journal *j, const struct record *r,
                         struct slice answer)
 {
+    note_queued(s, r->command, answer);
     if (!journal_has(j, r)) {
         transaction_forget(s->transaction);
         return;
@@ -58,8 +89,10 @@ void transaction_queued(struct session *s, const struct journal *j, const struct
     }
 }
 
-void transaction_queued_frame(struct session *s, struct slice frame, struct slice answer)
+void transaction_queued_frame(struct session *s, const struct command *command, struct slice frame,
+                              struct slice answer)
 {
+    note_queued(s, command, answer);
     char *to = transaction_keep(s->transaction, frame.n, answer);
     if (to != NULL) {
         memcpy(to, frame.p, frame.n);
@@ -77,6 +110,7 @@ void transaction_say(struct session *s)
         return;
     }
     s->link->dirty = true; /* frames of any form */
+    s->link->follows = t->follows || s->subs != NULL;
     transaction_again(t);
     struct transaction_at at = {0};
     struct slice frame, answer;
@@ -102,7 +136,7 @@ void transaction_said(struct session *s, struct slice reply)
 
 bool transaction_blurs_profile(const struct session *s)
 {
-    if (s->transaction == NULL || !s->transaction->profile || s->link == NULL) {
+    if (s->transaction == NULL || !s->transaction->blurs || s->link == NULL) {
         return false;
     }
     const struct journal *j = &s->link->journal;
@@ -111,6 +145,47 @@ bool transaction_blurs_profile(const struct session *s)
         if (r->command->cls == COMMAND_EXEC || r->command->cls == COMMAND_DISCARD) {
             return r->command->cls == COMMAND_EXEC && journal_state(j, r) == RECORD_SENT;
         }
+    }
+    return false;
+}
+
+static bool answers_exec(const struct session *s)
+{
+    const struct journal *j = &s->link->journal;
+    return s->multi && j->count > 0 && journal_at(j, 0)->command->cls == COMMAND_EXEC;
+}
+
+/* All of it was answered, as far as the server can be understood. */
+static enum exec_state read_answer(struct session *s, struct slice bytes)
+{
+    struct transaction *t = s->transaction;
+    if (t->exec == NULL) {
+        static const struct pubsub_counts none;
+        bool monitor = s->subs != NULL && s->subs->monitor == MONITOR_ON;
+        t->exec = exec_answer_new(s->subs != NULL ? &s->subs->on_link : &none,
+                                  s->set->profile.resp == 3, monitor);
+    }
+    return exec_answer_feed(t->exec, t, bytes);
+}
+
+bool transaction_ran_more(struct session *s, struct slice bytes)
+{
+    const struct transaction *t = s->transaction;
+    if (t == NULL || !answers_exec(s) || (!t->whole && !t->subscribes)) {
+        return false; /* it is one array, whatever stands in it */
+    }
+    switch (t->whole ? read_answer(s, bytes) : EXEC_UNSURE) {
+    case EXEC_MORE: return true;
+    case EXEC_DONE: return false;
+    case EXEC_BROKEN: link_lost(s->link, LINK_END_PROTOCOL); return false;
+    case EXEC_UNSURE: break;
+    }
+    static const char why[] = "SUBSCRIBE in a transaction whose answer can't be read";
+    if (journal_at(&s->link->journal, 0)->asker.mute || s->replies != REPLIES_ON) {
+        session_end(s, SESSION_END_UNCARRIED, why);
+    } else {
+        transaction_over(s);
+        session_become_raw(s, why);
     }
     return false;
 }
@@ -124,44 +199,46 @@ static void ran_one(struct session *s, struct slice frame, char type)
     if (command_changes_profile(command)) {
         request_ask_profile(s, command, &args);
         session_profile_answered(s, command, type);
+    } else if (command->cls == COMMAND_SUBSCRIBE && type != '-') {
+        listening_ran(s, command, frame, &args);
+    } else if (command->cls == COMMAND_TRACKING && type == '+' && tracking_redirect(frame) != 0) {
+        s->uncarried = command->name; /* it was not asked in our words: see session_redirect.h */
+    } else if (command->link == COMMAND_PINNED && type == '+') {
+        tracking_noted(s, command, frame);
     }
     args_free(&args);
 }
 
-/* Element by element; false: the answer can't be read. */
-static bool follow(struct session *s, const struct transaction *t, struct slice reply)
+static void follow(struct session *s, const struct transaction *t)
 {
-    const char *line = memchr(reply.p, '\n', reply.n);
-    if (line == NULL || !t->whole) {
-        return false;
-    }
-    struct slice rest = slice_of(line + 1, (size_t)(reply.p + reply.n - line - 1));
+    struct slice types = buf_slice(&t->exec->types);
     struct transaction_at at = {0};
     struct slice frame, answer;
-    while (transaction_next(t, &at, &frame, &answer)) {
-        if (!slice_starts_with(answer, "+QUEUED")) {
-            continue; /* an error, or MULTI */
+    for (size_t i = 0; i < types.n && transaction_next(t, &at, &frame, &answer);) {
+        CHECK(types.p != NULL);
+        if (slice_starts_with(answer, "+QUEUED")) { /* not an error, nor MULTI */
+            ran_one(s, frame, types.p[i++]);
         }
-        struct reply_scan scan = {0};
-        size_t used;
-        reply_scan_reset(&scan, REPLY_ELEMENTS_MAX);
-        if (reply_scan_feed(&scan, rest, &used) != SCAN_DONE) {
-            return false;
-        }
-        ran_one(s, frame, scan.type);
-        rest = slice_of(rest.p + used, rest.n - used);
     }
-    return true;
+    listening_counted(s, &t->exec->counts);
 }
 
 void transaction_ran(struct session *s, struct slice reply)
 {
     struct transaction *t = s->transaction;
+    bool ran = t != NULL && t->follows && reply.p[0] == '*' && !slice_starts_with(reply, "*-1\r\n");
+    if (ran && t->whole && t->exec == NULL) {
+        (void)read_answer(s, reply); /* it was kept till now */
+    }
     s->transaction = NULL;
     transaction_over(s);
-    bool ran = reply.p[0] == '*' && !slice_starts_with(reply, "*-1\r\n");
-    if (t != NULL && t->profile && ran && !follow(s, t, reply)) {
-        s->uncarried = "a profile that can't be followed";
+    if (ran && (t->exec == NULL || t->exec->state != EXEC_DONE)) {
+        s->uncarried = "a transaction too large to be followed";
+    } else if (ran) {
+        follow(s, t);
     }
     transaction_free(&t);
+    if (s->subs != NULL && s->link->reading) {
+        listening_resumed(s); /* it could not be asked before */
+    }
 }

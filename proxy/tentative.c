@@ -262,7 +262,7 @@ void tentative_give_up(struct session *s)
             tracking_noted(s, k->command, buf_slice(&k->frame));
         }
         if (multi && s->multi) {
-            transaction_queued_frame(s, buf_slice(&k->frame), buf_slice(&k->reply));
+            transaction_queued_frame(s, k->command, buf_slice(&k->frame), buf_slice(&k->reply));
         }
         kept_free(k);
     }

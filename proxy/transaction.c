@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "proxy/base/limits.h"
+#include "proxy/exec_answer.h"
 #include "proxy/resp/scan.h"
 
 static const char multi[] = "*1\r\n$5\r\nMULTI\r\n";
@@ -28,6 +29,7 @@ void transaction_free(struct transaction **where)
 {
     if (*where != NULL) {
         transaction_forget(*where);
+        exec_answer_free((*where)->exec);
         free(*where);
         *where = NULL;
     }

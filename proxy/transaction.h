@@ -7,11 +7,16 @@
 
 #include "proxy/base/buf.h"
 
+struct exec_answer;
+
 struct transaction {
     struct buf frames, answers; /* of MULTI and all that was answered since; answers are lines */
     size_t compared;            /* answers that have come again, in bytes */
     bool whole;                 /* all of it is here; false: it was too large */
-    bool profile;               /* what is queued changes the profile at EXEC */
+    bool follows;               /* what is queued changes the session at EXEC */
+    bool blurs;                 /* ... its user, its database or how it is spoken to */
+    bool subscribes;            /* ... what it listens to: more may answer EXEC than an array */
+    struct exec_answer *exec;   /* EXEC's answer, as far as it is read; NULL: not at all */
 };
 
 /* Where transaction_next stands; begins as zero. */

@@ -117,6 +117,32 @@ enum pubsub_what pubsub_look(struct slice begun, struct pubsub_verb *verb)
     return elements == 3 && pubsub_verb(word, verb) ? PUBSUB_CONFIRMED : PUBSUB_OTHER;
 }
 
+/* "+1795265335.214416 [" */
+enum pubsub_what monitor_look(struct slice begun)
+{
+    static const char pattern[] = ".dddddd [";
+    size_t at = 1;
+    if (begun.n > 0 && begun.p[0] != '+') {
+        return PUBSUB_OTHER;
+    }
+    while (at < begun.n && at < WORD_MAX && begun.p[at] >= '0' && begun.p[at] <= '9') {
+        at++;
+    }
+    if (at == 1 && begun.n > 1) {
+        return PUBSUB_OTHER;
+    }
+    for (size_t i = 0; i < sizeof pattern - 1; i++, at++) {
+        if (at >= begun.n) {
+            return PUBSUB_UNSURE;
+        }
+        char c = begun.p[at];
+        if (pattern[i] == 'd' ? c < '0' || c > '9' : c != pattern[i]) {
+            return PUBSUB_OTHER;
+        }
+    }
+    return PUBSUB_MESSAGE;
+}
+
 static bool skip(struct rest *r, const char *text)
 {
     size_t n = strlen(text);

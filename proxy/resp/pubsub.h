@@ -30,6 +30,11 @@ enum pubsub_what {
 /* What a reply that begins like this is; of a whole one that is certain. */
 enum pubsub_what pubsub_look(struct slice begun, struct pubsub_verb *verb);
 
+/* The same of a status, for a connection that has said MONITOR: whether it is one of the lines that
+ * tell what the server executes (replication.c, replicationFeedMonitors), PUBSUB_MESSAGE. Only a
+ * script can answer with a status that looks like them. */
+enum pubsub_what monitor_look(struct slice begun);
+
 struct confirmation {
     struct pubsub_verb verb;
     bool named; /* else there was nothing to unsubscribe from */

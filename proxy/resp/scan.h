@@ -83,6 +83,8 @@ void reply_scan_reset(struct reply_scan *s, uint64_t elements_max);
  * which no Redis or Valkey sends). Texts and bulk bodies have no limit of their own: they are only
  * passed over, and the caller sees their length grow. */
 enum scan_result reply_scan_feed(struct reply_scan *s, struct slice bytes, size_t *used) NODISCARD;
+/* After SCAN_DONE: one more value belongs to the reply than its header said. */
+void reply_scan_extend(struct reply_scan *s);
 /* One whole reply that is no error, push, attribute or aggregate and lies in [p, end): the place
  * behind it. NULL: for anything else, reply_scan_feed knows what. */
 const char *reply_whole(const char *p, const char *end) NODISCARD;

@@ -240,6 +240,13 @@ enum scan_result reply_scan_feed(struct reply_scan *s, struct slice bytes, size_
     return s->state == STEP_DONE ? SCAN_DONE : SCAN_MORE;
 }
 
+void reply_scan_extend(struct reply_scan *s)
+{
+    CHECK(s->state == STEP_DONE);
+    s->elements_left = 1;
+    s->state = STEP_TYPE;
+}
+
 const char *reply_whole(const char *p, const char *end)
 {
     uint32_t n;

@@ -509,17 +509,6 @@ def test_47_monitor_during_the_hold(stage):
         monitor_lines(client, ("SET", "k", "new"))
 
 
-def test_47_monitor_and_more(stage):
-    """What such a client asks for then is answered among the lines; that is not carried."""
-    with stage.proxy.connect(20) as client:
-        assert client.ok("MONITOR") == "OK"
-        client.send(encode("ECHO", "x"))
-        assert {client.read()[-10:] for _ in range(2)} == {b"x", '"ECHO" "x"'}
-        stage.switch()
-        assert client.closed()
-        assert stage.proxy.entries("session-closed")[0]["state"] == "echo"
-
-
 def test_44_subscriber_that_leaves(stage):
     """Also while it has no connection to a primary."""
     with stage.proxy.connect() as idle, stage.proxy.connect() as asks:

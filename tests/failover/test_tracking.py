@@ -230,10 +230,12 @@ def ended(proxy):
 
 
 def test_46_what_is_not_carried(setup):
-    """What takes effect at EXEC."""
+    """A redirection that takes effect at EXEC: nobody has looked at the number."""
     (_, new), sentinel, proxy = setup
-    with tracker(proxy) as queued:
-        assert queued.pipeline([("MULTI",), ("CLIENT", "TRACKING", "OFF"), ("EXEC",)])[2] == ["OK"]
+    with tracker(proxy) as queued, proxy.connect(20) as told:
+        redirect = ("CLIENT", "TRACKING", "ON", "REDIRECT", told.ok("CLIENT", "ID"))
+        assert queued.pipeline([("MULTI",), ("CLIENT", "TRACKING", "OFF"), redirect,
+                                ("EXEC",)])[3] == ["OK", "OK"]
         switch(sentinel, proxy, new)
         assert queued.closed()
         assert ended(proxy) == ["client|tracking"]

@@ -124,6 +124,26 @@ static void no_word_of_it(void **state)
     assert_int_equal(pubsub_look(slice_str("*3\r\n$12\r\n"), &verb), PUBSUB_UNSURE);
 }
 
+static void line_of_monitor(void **state)
+{
+    static const char *const lines[] = {"+1795265335.214416 [0 127.0.0.1:1] \"PING\"\r\n",
+                                        "+1.000000 [3 lua] \"a\"\r\n"};
+    static const char *const others[] = {"+OK\r\n",          "+1\r\n",          "+\r\n",
+                                         "+12.12345 [0\r\n", "+.123456 [\r\n",  "+1.1234567 [\r\n",
+                                         "+1.123456 x\r\n",  "-1.123456 [\r\n", "$1.123456 [\r\n"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(lines) + ARRAY_LEN(others); i++) {
+        bool is = i < ARRAY_LEN(lines);
+        const char *text = is ? lines[i] : others[i - ARRAY_LEN(lines)];
+        for (size_t n = 1; n <= strlen(text); n++) {
+            enum pubsub_what what = monitor_look(slice_of(text, n));
+            if (n == strlen(text) || what != PUBSUB_UNSURE) {
+                assert_int_equal(what, is ? PUBSUB_MESSAGE : PUBSUB_OTHER);
+            }
+        }
+    }
+}
+
 static struct confirmation said(enum pubsub_kind kind, bool on, uint32_t count)
 {
     return (struct confirmation){.verb = {kind, on}, .named = true, .count = count};
@@ -171,9 +191,9 @@ static void how_many_to_expect(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(what_it_is),         cmocka_unit_test(what_it_confirms),
-        cmocka_unit_test(no_word_of_it),      cmocka_unit_test(count_them),
-        cmocka_unit_test(how_many_to_expect),
+        cmocka_unit_test(what_it_is),    cmocka_unit_test(what_it_confirms),
+        cmocka_unit_test(no_word_of_it), cmocka_unit_test(line_of_monitor),
+        cmocka_unit_test(count_them),    cmocka_unit_test(how_many_to_expect),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
