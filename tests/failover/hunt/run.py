@@ -18,7 +18,7 @@ USER = ("ACL", "SETUSER", "hunter", "on", ">secret", "~*", "&*", "+@all")
 # A node that is killed and started at once has all that it acknowledged.
 DURABLE = [("appendonly", "yes"), ("appendfsync", "no"), ("user", "hunter", "on", ">secret", "~*",
                                                          "&*", "+@all")]
-SETTINGS = {"hold-timeout": "60s"}
+SETTINGS = {"hold-timeout": "120s"}
 
 
 class Found(Exception):
@@ -73,9 +73,9 @@ class Hunt:
                 for talker in crowd:
                     talker.enough.set()
             for talker in crowd:
-                talker.join(100)
+                talker.join(160)
             for load in loads:
-                load.stop(70)
+                load.stop(130)
             doubts = self._tell(faults, loads, crowd)
             try:
                 proxy.check_log()
@@ -96,7 +96,7 @@ class Hunt:
             self.done.append(fault)
             faults.do(fault)
             for load in loads:
-                load.wait_acks(50, 60)
+                load.wait_acks(50, 130)
             proxy.check_log()
             failed = next((t for t in crowd if t.failure), None)
             if failed:

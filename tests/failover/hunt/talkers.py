@@ -9,7 +9,7 @@ from support.resp import Push, ServerError, encode_all
 DOUBT = "INDOUBT"
 RETAIN_MAX = 1 << 20
 REFUSED = ("LOADING", "READONLY", "MASTERDOWN")
-WAIT = 90  # seconds for an answer: longer than any hold
+WAIT = 150  # seconds for an answer: longer than any hold
 
 
 class Broken(AssertionError):
