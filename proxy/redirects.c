@@ -183,6 +183,11 @@ static void changed(struct target *t)
 {
     t->state.version++;
     atomic_store(&t->version, t->state.version);
+}
+
+/* Locked. */
+static void counted(struct target *t)
+{
     atomic_store(&t->due, t->state.asked != t->state.told);
 }
 
@@ -199,7 +204,7 @@ uint64_t target_ask(struct target *t)
 {
     lock(t->all);
     uint64_t asked = ++t->state.asked;
-    changed(t);
+    counted(t);
     unlock(t->all);
     return asked;
 }
@@ -208,7 +213,7 @@ void target_told(struct target *t, uint64_t times)
 {
     lock(t->all);
     t->state.told = times;
-    changed(t);
+    counted(t);
     unlock(t->all);
 }
 

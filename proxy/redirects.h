@@ -25,7 +25,7 @@ struct redirects;
 struct target;
 
 struct target_state {
-    uint64_t version;     /* another one after each change */
+    uint64_t version;     /* another one after each change of what comes now */
     int64_t id;           /* of its link; 0: it has none that is as its client expects it */
     uint64_t generation;  /* of that link */
     bool gone;            /* the session has ended */

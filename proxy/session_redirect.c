@@ -433,7 +433,8 @@ void redirects_hear(struct worker *w)
     for (struct list_node *n = w->redirects.first; n != NULL; n = n->next) {
         const struct redirect *x = CONTAINER_OF(n, struct redirect, node);
         bool wanted = redirect_is_target(x->session) && x->session->link == NULL;
-        if (wanted || (x->self != NULL && target_is_due(x->self)) || has_changed(&x->aim) ||
+        bool due = x->self != NULL && target_is_due(x->self);
+        if (wanted || due || x->state == REDIRECTION_TELLING || has_changed(&x->aim) ||
             has_changed(&x->asked)) {
             worker_pump(w, x->session);
         }

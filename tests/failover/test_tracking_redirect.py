@@ -80,7 +80,7 @@ def pair(proxy, *options, reads=2, hears=2, channel=CHANNEL, apart=True):
         target = stack.enter_context(proxy.connect(20))
         if not apart:
             stack.enter_context(proxy.connect(20))
-        client = stack.enter_context(proxy.connect(20))
+        client = stack.enter_context(proxy.connect(WAIT_MS / 1250))  # nobody waits to no end
         assert target.ok("HELLO", hears) and client.ok("HELLO", reads)
         number = target.ok("CLIENT", "ID")
         if channel:
@@ -362,6 +362,10 @@ def test_46_redirect_is_refused_as_ever(setup):
         for options in (["PREFIX", "b"], ["BCAST", "PREFIX", "ab"], ["OPTIN", "OPTOUT"]):
             reply = client.call("CLIENT", "TRACKING", "ON", "REDIRECT", number, *options)
             assert isinstance(reply, ServerError) and reply.code in ("ERR", "Prefix"), reply
+        replies = client.pipeline([("SET", "c1", "1"), ("CLIENT", "TRACKING", "OFF"),
+                                   ("CLIENT", "TRACKING", "ON", "REDIRECT", number, "BCAST",
+                                    "PREFIX", "a"), ("GET", "c1")])
+        assert replies == ["OK", "OK", "OK", b"1"]
         client.send(encode_all([("CLIENT", "REPLY", "SKIP"),
                                 ("CLIENT", "TRACKING", "ON", "BCAST", "PREFIX", "c", "REDIRECT",
                                  number), ("PING",)]))

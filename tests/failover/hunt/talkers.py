@@ -5,6 +5,7 @@ import threading
 import time
 
 from support.resp import Push, ServerError, encode_all
+from support.tracking import CHANNEL
 
 DOUBT = "INDOUBT"
 RETAIN_MAX = 1 << 20
@@ -363,13 +364,15 @@ class Trackers(Talker):
     """What it has cached is told of when it changes."""
 
     patience = 10
+    hears = None  # the connection that is told
 
     def greet(self):
         self.conn.ok("HELLO", 3)
         self.conn.ok("CLIENT", "TRACKING", "ON")
+        self.hears = self.conn
 
     def step(self):
-        key = f"track:{self.number}"
+        key = f"track:{self.name}"
         value = self._value(self.conn, "GET", key)
         with self._proxy.connect(WAIT) as other:
             if self.answer(other.call("INCR", key)) is None:
@@ -377,7 +380,7 @@ class Trackers(Talker):
         until = time.monotonic() + self.patience
         while time.monotonic() < until:
             try:
-                if self._is_told(self.conn.read(timeout=0.2), key):
+                if self.is_told(self.hears.read(timeout=0.2), key):
                     self.ack(value)
                     return
             except TimeoutError:
@@ -385,7 +388,7 @@ class Trackers(Talker):
         raise Broken(f"{key} was {value!r}, has changed, and it was not told of")
 
     @staticmethod
-    def _is_told(push, key):
+    def is_told(push, key):
         return isinstance(push, Push) and push[0] == b"invalidate" and \
             (push[1] is None or key.encode() in push[1])
 
@@ -394,6 +397,27 @@ class Trackers(Talker):
         while isinstance(reply, Push):
             reply = conn.read()
         return self.answer(reply)
+
+
+class Redirects(Trackers):
+    """The same, told to another connection."""
+
+    def greet(self):
+        self.hears = self._proxy.connect(WAIT)
+        number = self.hears.ok("CLIENT", "ID")
+        self.hears.ok("SUBSCRIBE", CHANNEL)
+        self.conn.ok("CLIENT", "TRACKING", "ON", "REDIRECT", number)
+
+    def run(self):
+        super().run()
+        if self.hears:
+            self.hears.close()
+
+    @staticmethod
+    def is_told(push, key):
+        if push[:2] != [b"message", CHANNEL.encode()]:
+            raise Broken(f"not asked for: {push!r}")
+        return push[2] is None or key.encode() in push[2]
 
 
 class Silent(Talker):
@@ -415,4 +439,5 @@ class Silent(Talker):
 
 
 CROWD = {Transactions: 3, Watchers: 2, Pipelines: 3, Queue: 1, Pops: 3, Stream: 2, Scripts: 2,
-         Large: 1, Users: 4, Publishers: 1, Subscribers: 2, Monitors: 1, Trackers: 1, Silent: 1}
+         Large: 1, Users: 4, Publishers: 1, Subscribers: 2, Monitors: 1, Trackers: 1,
+         Redirects: 2, Silent: 1}
