@@ -189,5 +189,7 @@ void tracking_said(struct session *s, struct slice reply)
         log_limited(LOG_NOTICE, "tracking-refused", "service=%s error=%s", s->service->config->name,
                     log_quote(slice_of(reply.p, reply.n - 2)));
         session_end(s, SESSION_END_UNCARRIED, "client|tracking");
+    } else if (s->tracking != NULL && s->tracking->broadcast) {
+        tracking_flush(s); /* others may have read what changed before it was broadcast here */
     }
 }
