@@ -5,7 +5,8 @@
  *      client ---- transport -----+- worker --+---- transport ---- conn ---'
  *
  * net.c     the loop and the transports in place of proxy/net
- * server.c  nodes that do what they are asked, or refuse to, and see what was sent how often
+ * server.c  nodes and their connections, which see what was sent how often;
+ *           server_order.c: that they do what they are asked, or refuse to
  * client.c  clients that know what they asked, and judge what they are told
  */
 #ifndef VEDETTE_FUZZ_WORLD_H
