@@ -117,11 +117,7 @@ void client_ask(struct client *c, enum kind kind, unsigned how)
 
 void client_subscribe(struct client *c, unsigned how)
 {
-    bool multi = c->self.multi;
-    for (unsigned i = c->first; i < c->count; i++) {
-        multi = multi || world.request[c->asked[i]].kind == KIND_MULTI;
-    }
-    if (c->transport == NULL || c->gone || multi || world.requests == REQUESTS_MAX) {
+    if (c->transport == NULL || c->gone || world.requests == REQUESTS_MAX) {
         return;
     }
     unsigned number = world.requests++;
@@ -219,31 +215,86 @@ static void state_answered(struct client *c, const struct request *r, struct sli
     CHECK(starts(reply, "+OK"));
 }
 
-/* An element of what EXEC answered: to a command that changes what the client is, or with a tag. */
-static void element_answered(struct client *c, const struct request *r, struct slice reply)
+/* True if that was the last one for r. */
+static bool confirmed(struct client *c, struct request *r, struct slice reply)
 {
+    bool on = r->kind == KIND_SUBSCRIBE;
+    const char *name = reply.p + (on ? 19 : 22), *end = reply.p + reply.n;
+    bool nil = name[0] == '_' || name[1] == '-';
+    unsigned channel = nil ? 0 : (unsigned)(name[5] - '0');
+    CHECK(starts(slice_of(reply.p + 1, reply.n - 1),
+                 on ? "3\r\n$9\r\nsubscribe\r\n" : "3\r\n$11\r\nunsubscribe\r\n"));
+    CHECK(reply.p[0] == (c->self.resp == 3 ? '>' : '*'));
+    if (r->expected == 0) {
+        r->expected = c->held == 0 ? 1 : (unsigned)__builtin_popcount(c->held);
+    }
+    if (r->name_count > 0) {
+        CHECK(!nil && channel == r->names[r->given]);
+    } else {
+        CHECK(nil ? c->held == 0 : (c->held & 1u << channel) != 0);
+    }
+    unsigned bit = nil ? 0 : 1u << channel;
+    c->held = on ? c->held | bit : c->held & ~bit;
+    CHECK(end[-3] == '0' + __builtin_popcount(c->held));
+    return ++r->given == r->expected;
+}
+
+/* An element of what EXEC answered: to a command that changes what the client is, or with a tag.
+ * True if it was the last one for r. */
+static bool element_answered(struct client *c, struct request *r, struct slice reply)
+{
+    if (r->kind >= KIND_SUBSCRIBE) {
+        return confirmed(c, r, reply);
+    }
     if (r->kind >= KIND_SELECT) {
         state_answered(c, r, reply);
     } else {
-        CHECK(tag_in(reply) == (int)r->number);
+        check_own(c, r, reply);
     }
+    return true;
 }
 
+/* Some elements stand behind the array. */
 static void executed(struct client *c, const struct request *r, struct slice reply)
 {
     char head[16];
-    int n = snprintf(head, sizeof head, "*%u\r\n", c->queued_count + 1);
-    CHECK(starts(reply, head)); /* what it asked for, and the word of EXEC's own */
+    int n = snprintf(head, sizeof head, "*%u\r\n", c->queued_count);
+    CHECK(starts(reply, head) && r->sent > 0 && !r->distrusted);
     struct slice rest = slice_of(reply.p + n, reply.n - (size_t)n);
-    for (unsigned i = 0; i < c->queued_count; i++) {
+    for (unsigned i = 0; i < c->queued_count;) {
         struct reply_scan scan = {0};
         size_t used;
         reply_scan_reset(&scan, 1u << 20);
         CHECK(reply_scan_feed(&scan, rest, &used) == SCAN_DONE);
-        element_answered(c, &world.request[c->queued[i]], slice_of(rest.p, used));
+        bool last = element_answered(c, &world.request[c->queued[i]], slice_of(rest.p, used));
+        i += last ? 1 : 0;
         rest = slice_of(rest.p + used, rest.n - used);
     }
-    check_own(c, r, rest);
+    CHECK(rest.n == 0);
+}
+
+/* How many replies stand behind the array that EXEC is answered with. */
+static unsigned behind_array(const struct client *c, struct slice array)
+{
+    unsigned behind = 0, held = c->held;
+    if (c->first == c->count || world.request[c->asked[c->first]].kind != KIND_EXEC ||
+        !c->self.multi || array.p[0] != '*' || array.p[1] == '-') {
+        return 0;
+    }
+    for (unsigned i = 0; i < c->queued_count; i++) {
+        const struct request *r = &world.request[c->queued[i]];
+        unsigned all = held == 0 ? 1 : (unsigned)__builtin_popcount(held);
+        if (r->kind < KIND_SUBSCRIBE) {
+            continue;
+        }
+        behind += (r->name_count > 0 ? r->name_count : all) - 1;
+        for (unsigned k = 0; k < r->name_count; k++) {
+            unsigned bit = 1u << r->names[k];
+            held = r->kind == KIND_SUBSCRIBE ? held | bit : held & ~bit;
+        }
+        held = r->name_count > 0 ? held : 0;
+    }
+    return behind;
 }
 
 static void exec_answered(struct client *c, const struct request *r, struct slice reply)
@@ -363,30 +414,6 @@ static void heard(struct client *c, struct slice message)
     c->heard = number;
 }
 
-/* True if that was the last one for r. */
-static bool confirmed(struct client *c, struct request *r, struct slice reply)
-{
-    bool on = r->kind == KIND_SUBSCRIBE;
-    const char *name = reply.p + (on ? 19 : 22), *end = reply.p + reply.n;
-    bool nil = name[0] == '_' || name[1] == '-';
-    unsigned channel = nil ? 0 : (unsigned)(name[5] - '0');
-    CHECK(starts(slice_of(reply.p + 1, reply.n - 1),
-                 on ? "3\r\n$9\r\nsubscribe\r\n" : "3\r\n$11\r\nunsubscribe\r\n"));
-    CHECK(reply.p[0] == (c->self.resp == 3 ? '>' : '*'));
-    if (r->expected == 0) {
-        r->expected = c->held == 0 ? 1 : (unsigned)__builtin_popcount(c->held);
-    }
-    if (r->name_count > 0) {
-        CHECK(!nil && channel == r->names[r->given]);
-    } else {
-        CHECK(nil ? c->held == 0 : (c->held & 1u << channel) != 0);
-    }
-    unsigned bit = nil ? 0 : 1u << channel;
-    c->held = on ? c->held | bit : c->held & ~bit;
-    CHECK(end[-3] == '0' + __builtin_popcount(c->held));
-    return ++r->given == r->expected;
-}
-
 /* What is said to one that listens. False: it is another answer. */
 static bool take_subscribed(struct client *c, struct slice reply, char type)
 {
@@ -398,6 +425,9 @@ static bool take_subscribed(struct client *c, struct slice reply, char type)
     struct request *r = c->first < c->count ? &world.request[c->asked[c->first]] : NULL;
     bool pushed_else = type == '>' && !starts(slice_of(reply.p + 1, reply.n - 1), "3\r\n");
     if (r == NULL || r->kind < KIND_SUBSCRIBE || pushed_else) {
+        return false;
+    }
+    if (c->self.multi && type == '+') {
         return false;
     }
     if (type != '-') {
@@ -438,6 +468,17 @@ void client_received(struct client *c, struct slice bytes)
         enum scan_result result =
             reply_scan_feed(&c->scan, slice_of(in.p + seen, in.n - seen), &used);
         CHECK(result != SCAN_ERROR);
+        if (result == SCAN_DONE && c->behind == 0 && !c->array) {
+            c->behind = behind_array(c, in);
+            c->array = c->behind > 0;
+        } else if (result == SCAN_DONE) {
+            c->behind--;
+        }
+        if (result == SCAN_DONE && c->behind > 0) {
+            reply_scan_extend(&c->scan);
+            continue;
+        }
+        c->array = c->array && result == SCAN_MORE;
         if (result == SCAN_MORE) {
             return;
         }

@@ -184,13 +184,13 @@ static void do_subscribe(struct conn *c, const struct order *o, struct buf *out)
     for (int i = 1; i < o->count; i++) {
         confirm(c, o->verb == VERB_SUBSCRIBE, (o->word[i][1] - '0') & (int)(CHANNELS - 1), out);
     }
+    if (o->count == 1 && c->channels == 0) {
+        confirm(c, false, -1, out);
+    }
     for (int i = (int)CHANNELS - 1; o->count == 1 && i >= 0; i--) { /* in an order of its own */
         if ((c->channels & 1u << i) != 0) {
             confirm(c, false, i, out);
         }
-    }
-    if (o->count == 1 && buf_len(out) == 0) {
-        confirm(c, false, -1, out);
     }
 }
 
@@ -258,7 +258,8 @@ static void do_plain(struct conn *c, const struct order *o, enum mood mood, stru
 /* One command of a transaction. */
 static void do_queued(struct conn *c, const struct order *o, struct buf *out)
 {
-    if (o->verb >= VERB_AUTH && o->verb <= VERB_CLIENT) {
+    bool subscribes = o->verb == VERB_SUBSCRIBE || o->verb == VERB_UNSUBSCRIBE;
+    if (subscribes || (o->verb >= VERB_AUTH && o->verb <= VERB_CLIENT)) {
         do_plain(c, o, MOOD_RIGHT, out);
     } else {
         put_bulk(c, o->tag, 0, out);
@@ -280,11 +281,10 @@ static bool do_exec(struct conn *c, const struct order *o, struct buf *out)
     } else if (node->replica || node->loading) {
         put_error(c, o->tag, "EXECABORT Transaction discarded because of: READONLY no", out);
     } else {
-        buf_printf(out, "*%u\r\n", c->queued + 1);
+        buf_printf(out, "*%u\r\n", c->queued);
         for (unsigned i = 0; i < c->queued; i++) {
             do_queued(c, &c->queue[i], out);
         }
-        put_bulk(c, o->tag, 0, out);
         ran = true;
     }
     for (unsigned i = 0; i < c->queued && !ran; i++) {

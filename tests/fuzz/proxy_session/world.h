@@ -114,6 +114,8 @@ struct client {
     bool excused;   /* the proxy may close it */
     struct buf in;
     struct reply_scan scan;
+    unsigned behind; /* values to come behind the array that began this reply */
+    bool array;      /* ... of which there were some */
 };
 
 struct node {
@@ -196,7 +198,7 @@ void servers_heal(void);
 /* client.c */
 void client_begin(struct client *c, unsigned index);
 void client_ask(struct client *c, enum kind kind, unsigned how);
-/* SUBSCRIBE or UNSUBSCRIBE, unless it may be in a transaction. */
+/* SUBSCRIBE or UNSUBSCRIBE. */
 void client_subscribe(struct client *c, unsigned how);
 void client_received(struct client *c, struct slice bytes);
 void client_proxy_closed(struct client *c);
