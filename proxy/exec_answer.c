@@ -21,6 +21,7 @@ void exec_answer_free(struct exec_answer *a)
 {
     if (a != NULL) {
         buf_release(&a->types);
+        buf_release(&a->heard);
         buf_release(&a->text);
         free(a);
     }
@@ -60,9 +61,10 @@ static enum exec_state next_command(struct exec_answer *a, const struct transact
 /* Keeps what is needed of an element. False: that is too much. */
 static bool keep(struct exec_answer *a, struct slice bytes)
 {
-    size_t room = (a->subscribes ? REPLY_BUFFER_MAX : LOOKED_AT) - buf_len(&a->text);
+    bool whole = a->subscribes || (a->muted && a->scan.type == '>');
+    size_t room = (whole ? REPLY_BUFFER_MAX : LOOKED_AT) - buf_len(&a->text);
     buf_append(&a->text, slice_of(bytes.p, bytes.n < room ? bytes.n : room));
-    return bytes.n <= room || !a->subscribes;
+    return bytes.n <= room || !whole;
 }
 
 /* The element is whole. */
@@ -74,6 +76,9 @@ static enum exec_state element(struct exec_answer *a, const struct transaction *
     enum pubsub_what what = pubsub_look(text, &verb);
     bool confirms = a->subscribes && what == PUBSUB_CONFIRMED && verb.kind == a->verb.kind &&
                     verb.on == a->verb.on;
+    if (a->muted && (confirms || type == '>')) {
+        buf_append(&a->heard, text);
+    }
     if ((type == '>' && !confirms) || (a->monitor && monitor_look(text) == PUBSUB_MESSAGE)) {
         return EXEC_MORE; /* it answers nothing */
     }

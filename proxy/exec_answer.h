@@ -21,6 +21,8 @@ struct exec_answer {
     bool monitor;                /* the connection has said MONITOR */
     bool resp3;                  /* as far as it was read */
     struct buf types;            /* of the first element of each answer */
+    bool muted;                  /* the client is to hear only what is pushed: this */
+    struct buf heard;
     /* progress */
     enum exec_state state;
     bool begun;               /* the header was read */

@@ -164,6 +164,7 @@ static enum exec_state read_answer(struct session *s, struct slice bytes)
         bool monitor = s->subs != NULL && s->subs->monitor == MONITOR_ON;
         t->exec = exec_answer_new(s->subs != NULL ? &s->subs->on_link : &none,
                                   s->set->profile.resp == 3, monitor);
+        t->exec->muted = answers_exec(s) && journal_at(&s->link->journal, 0)->asker.mute;
     }
     return exec_answer_feed(t->exec, t, bytes);
 }
@@ -236,6 +237,9 @@ void transaction_ran(struct session *s, struct slice reply)
         s->uncarried = "a transaction too large to be followed";
     } else if (ran) {
         follow(s, t);
+    }
+    if (t != NULL && t->exec != NULL) {
+        session_give_push(s, buf_slice(&t->exec->heard));
     }
     transaction_free(&t);
     if (s->subs != NULL && s->link->reading) {

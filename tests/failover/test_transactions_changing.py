@@ -343,3 +343,28 @@ def test_44_a_reader_that_lags_in_its_transaction(case, client):
         cut_and_restored(case)
         assert slow.call("GET", "n") == b"1"
     assert client.ok("PING") == "PONG"
+
+
+@BOTH
+def test_48_a_transaction_under_off(case, client, resp):
+    """It goes on unheard; of EXEC's answer a client hears then only what is pushed."""
+    node, relay, _ = case
+    off, on = encode("CLIENT", "REPLY", "OFF"), encode("CLIENT", "REPLY", "ON")
+    client.ok("HELLO", resp)
+    client.send(off + encode_all([("MULTI",), ("INCR", "n"), ("SELECT", "3"), ("SUBSCRIBE", "a")]))
+    wait_until(lambda: b" multi=3 " in node.call("CLIENT", "LIST"), 5, "the transaction")
+    relay.cut_all()
+    client.send(encode("EXEC"))
+    heard(client, confirmed(b"subscribe", b"a", 1, resp))
+    cut_and_restored(case)
+    client.send(encode("UNSUBSCRIBE"))
+    heard(client, confirmed(b"unsubscribe", b"a", 0, resp))
+    client.send(on + encode("INCR", "n"))
+    heard(client, b"+OK\r\n:1\r\n")
+    assert node.call("GET", "n") == b"1"
+    exec_ = encode("EXEC")
+    rule = relay.add(Rule("drop_reply", marker=exec_, after=len(exec_), reply=20))
+    client.send(off + encode_all([("MULTI",), ("SUBSCRIBE", "a"), ("INCR", "n"), ("EXEC",)]))
+    rule.wait()
+    client.send(on + encode("GET", "n"))
+    heard(client, b"+OK\r\n$1\r\n2\r\n")

@@ -11,7 +11,7 @@ from support.resp import encode
 pytestmark = pytest.mark.exclusive
 
 MULTI, EXEC, GET = ("MULTI",), ("EXEC",), ("GET", "k")
-BOTH, ONE, THREE = (2, 3), (2,), (3,)
+OFF, SKIP, ON = (("CLIENT", "REPLY", mode) for mode in ("OFF", "SKIP", "ON"))
 LOOKS_LIKE_A_MESSAGE = ("LRANGE", "l", "0", "-1")
 
 SAID = {
@@ -48,11 +48,16 @@ SAID = {
     "large and a database": [MULTI, ("GET", "large"), ("SELECT", 4), EXEC, GET, ("SET", "k", "4"),
                              ("SELECT", 0), GET],
     "evict": [MULTI, ("CLIENT", "NO-EVICT", "ON"), ("CLIENT", "NO-EVICT", "x"), GET, EXEC, GET],
+    "under off": [OFF, MULTI, ("SUBSCRIBE", "a", "b"), GET, EXEC, GET, ("UNSUBSCRIBE", "a", "b"), ON,
+                  GET],
+    "behind skip": [SKIP, MULTI, ("SUBSCRIBE", "a"), EXEC, ("UNSUBSCRIBE", "a"), GET],
     "replies on": [MULTI, GET, ("CLIENT", "REPLY", "ON"), EXEC, GET, ("CLIENT", "REPLY", "ON")],
 }
 OF_RESP3 = {
     "a subscriber": [("SUBSCRIBE", "a"), MULTI, ("SET", "k", "2"), ("PUBLISH", "a", "x"), GET, EXEC,
                      GET],
+    "a subscriber under off": [("SUBSCRIBE", "a"), OFF, MULTI, ("PUBLISH", "a", "x" * 300), GET,
+                               ("SUBSCRIBE", "b"), EXEC, ON, GET],
     "a subscriber that ends": [("SUBSCRIBE", "a"), MULTI, ("PUBLISH", "a", "x"), ("UNSUBSCRIBE",),
                                ("PUBLISH", "a", "y"), EXEC, GET],
     "a subscriber and resp 2": [("SUBSCRIBE", "a"), MULTI, ("HELLO", "2"), ("SUBSCRIBE", "b"), EXEC,

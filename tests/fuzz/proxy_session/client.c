@@ -277,6 +277,7 @@ static void executed(struct client *c, const struct request *r, struct slice rep
 static unsigned behind_array(const struct client *c, struct slice array)
 {
     unsigned behind = 0, held = c->held;
+    CHECK(array.p != NULL);
     if (c->first == c->count || world.request[c->asked[c->first]].kind != KIND_EXEC ||
         !c->self.multi || array.p[0] != '*' || array.p[1] == '-') {
         return 0;
