@@ -104,8 +104,18 @@ class Faults:
         self.cluster.primary.call("DEBUG", "SLEEP", f"{0.05 + chance * 0.55:.2f}")
 
     def _planned(self, chance):
-        old = self.cluster.failover(int(chance * 1000) % 3)
-        self._moved(old)
+        """Asked for again when it is called off, as by a Sentinel that looked on for a while."""
+        old = self.cluster.primary
+        over = time.monotonic() + MOVE_SECONDS
+        self.intended += 1
+        while True:
+            try:
+                self.cluster.failover(int(chance * 1000) % 3)
+                self.cluster.wait_primary(old, 15)
+                return
+            except AssertionError as error:
+                if time.monotonic() > over:
+                    raise Spoiled(f"Sentinel made no failover in {MOVE_SECONDS} s") from error
 
     @contextlib.contextmanager
     def _by_hand(self):
