@@ -80,7 +80,7 @@ class Hunt:
             try:
                 proxy.check_log()
                 check(cluster, faults, loads, crowd)
-                check_doubts(doubts)
+                check_doubts(doubts, faults)
             except AssertionError as error:
                 unasked = cluster.epoch() - first - faults.intended
                 if unasked > 0:
@@ -160,8 +160,9 @@ def refusals_only(clients, faults):
     return True
 
 
-def check_doubts(counts):
-    many = [f"{fault} {n}" for fault, n in counts if n > DOUBTS_MAX.get(fault.kind, n)]
+def check_doubts(counts, faults):
+    many = [f"{fault} {n}" for (fault, n), begun in zip(counts, faults.times)
+            if n > DOUBTS_MAX.get(fault.kind, n) and begun not in faults.slow]
     assert not many, f"in doubt without a reason: {many}"
 
 
