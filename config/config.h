@@ -75,6 +75,19 @@ enum config_doubt {
     DOUBT_RESEND, /* it blocks again */
 };
 
+/* Where a client's reads go. */
+enum config_reads {
+    READS_PRIMARY,
+    READS_PREFER_REPLICA, /* to the primary if no replica is fit */
+    READS_REPLICA,        /* an error if none is fit */
+    READS_ANY,            /* spread over the primary and all fit replicas */
+};
+
+enum config_consistency {
+    CONSISTENCY_SESSION,  /* a client's reads see its own writes, and never go back */
+    CONSISTENCY_EVENTUAL, /* they see what the replica has */
+};
+
 /* [service NAME] */
 struct config_service {
     char *name;
