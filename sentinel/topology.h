@@ -53,6 +53,7 @@ struct topology_service {
     struct command_list *commands; /* what the primary says of them, counted; NULL: not known */
     struct rounds *rounds;         /* counted; never NULL once published */
     struct topology_replicas *replicas; /* counted; NULL: replicas are not asked for */
+    uint32_t listed;                    /* replicas that the Sentinels list, fit or not */
 };
 
 struct topology {

@@ -12,8 +12,7 @@
 
 /* Probes of one service: what the judge wants, and a few that it wanted a moment ago. */
 #define PROBES_MAX (JUDGE_WANTS_MAX + 2)
-/* Replicas of one service that are remembered, and for how long after a Sentinel listed them. */
-#define REPLICAS_MAX          64u
+/* For how long replicas are remembered after a Sentinel listed them. */
 #define REPLICA_FORGET_MS     60000u
 #define LISTS_INTERVAL_MS     15000u
 #define LISTS_INTERVAL_MIN_MS 500u
@@ -55,6 +54,7 @@ struct service {
     struct learner *learner;
     uint64_t learning;             /* generation whose primary it was told to ask */
     struct command_list *commands; /* NULL: not known. The last primary's until the new one tells */
+    struct rounds *rounds;         /* of probes: counted on through all generations */
     enum acquaintance acquaintance;
     struct log_limit log_limit;
 };

@@ -94,6 +94,7 @@ void service_init(struct service *s, struct watch_group *g, size_t index,
                                      .told = on_told,
                                      .owner = s};
     s->learner = learner_new(s->watcher->loop, s->config, on_learnt, s);
+    s->rounds = rounds_new();
     s->fast = true;
     s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
                                                                    : HOLD_TIMEOUT_MIN_MS;
@@ -106,6 +107,7 @@ void service_close(struct service *s)
     }
     learner_free(&s->learner);
     command_list_unref(&s->commands);
+    rounds_unref(&s->rounds);
 }
 
 /* Asking. */

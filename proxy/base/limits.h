@@ -101,6 +101,8 @@
 #define SENTINEL_REPLY_MAX          (256u << 10)
 #define SENTINEL_REPLY_ELEMENTS_MAX 4096
 #define SENTINELS_MAX               32u
+/* Replicas of one service that are known and, where they serve reads, watched. */
+#define REPLICAS_MAX 64u
 
 /* The answer to COMMAND: 90 KiB of 13,000 elements from Redis 7.0, several times that with large
  * modules. Nothing waits for it, so it has time. */
