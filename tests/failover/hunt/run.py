@@ -19,6 +19,7 @@ USER = ("ACL", "SETUSER", "hunter", "on", ">secret", "~*", "&*", "+@all")
 DURABLE = [("appendonly", "yes"), ("appendfsync", "no"), ("user", "hunter", "on", ">secret", "~*",
                                                          "&*", "+@all")]
 SETTINGS = {"hold-timeout": "60s"}
+READS = {"read-policy": "prefer-replica", "replica-slow-start": "0"}
 
 
 class Found(Exception):
@@ -30,10 +31,12 @@ class Found(Exception):
 
 
 class Hunt:
-    """until: seconds after which no other fault is begun, None: as many as are given."""
+    """until: seconds after which no other fault is begun, None: as many as are given.
+    replica_reads: replicas serve reads."""
 
-    def __init__(self, seed, faults, until=None):
+    def __init__(self, seed, faults, until=None, replica_reads=False):
         self.seed, self._given, self._until = seed, faults, until
+        self.replica_reads = replica_reads
         self.done = []
 
     def run(self):
@@ -50,13 +53,13 @@ class Hunt:
         except Exception as error:
             raise Found(f"{type(error).__name__}: {error}", self.done) from error
 
-    @staticmethod
-    def _proxy(cluster, relays):
+    def _proxy(self, cluster, relays):
         words = []
         for node in cluster.nodes:
             words += ["--set", "sentinel.address-map="
                       f"{joined(node.address)} {joined(relays[node.port].address)}"]
-        return Proxy(cluster.sentinel_addresses, SETTINGS, arguments=words)
+        settings = {**SETTINGS, **(READS if self.replica_reads else {})}
+        return Proxy(cluster.sentinel_addresses, settings, arguments=words)
 
     def _hunt(self, cluster, proxy, faults):
         first = cluster.epoch()
@@ -200,7 +203,7 @@ def shrink(hunt, seconds):
         size = -(-len(faults) // parts)
         for at in range(0, len(faults), size):
             rest = faults[:at] + faults[at + size :]
-            if rest and fails(hunt.seed, rest):
+            if rest and fails(hunt, rest):
                 faults, parts = rest, max(parts - 1, 2)
                 break
         else:
@@ -210,9 +213,9 @@ def shrink(hunt, seconds):
     return faults
 
 
-def fails(seed, faults):
+def fails(hunt, faults):
     try:
-        Hunt(seed, faults).run()
+        Hunt(hunt.seed, faults, replica_reads=hunt.replica_reads).run()
     except Found:
         return True
     except Spoiled:
