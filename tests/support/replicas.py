@@ -1,12 +1,15 @@
 """A primary with replicas that follow it through relays, which a test can slow down, a Sentinel
 that speaks on cue, and the proxy in front of them."""
 
+import contextlib
 import tempfile
 
 from .cluster import Node
 from .fake_sentinel import FakeSentinel
+from .procs import Port
 from .proxy import Proxy, joined
 from .relay import Relay
+from .resp import Conn
 from .wait import wait_until
 
 SETTINGS = {"read-policy": "prefer-replica", "replica-slow-start": "0"}
@@ -37,6 +40,10 @@ class Replica:
         """Until it has all that the primary has."""
         wait_until(self.follows, timeout, "a replica that follows")
 
+    def front_client(self):
+        """A client of its own, on the way that the proxy takes."""
+        return Conn(self.front.address)
+
     def stop_sending(self):
         """The primary's stream stands still; its connection stays."""
         self.line.freeze()
@@ -46,27 +53,19 @@ class Replica:
 
 
 class ReplicaStage:
-    """fronts: the proxy reaches the nodes through relays; `front` is the primary's. Settings are those of
-    the service, SETTINGS without any."""
+    """The nodes; `through` starts a proxy in front of them. fronts: it reaches them through relays,
+    of which `front` is the primary's."""
 
-    def __init__(self, stack, settings=None, replicas=2, fronts=False, node_settings=(),
-                 arguments=()):
+    def __init__(self, stack, replicas=2, fronts=False, node_settings=()):
         self.stack, self._node_settings = stack, list(node_settings)
         self.primary = self.node()
         self.front = stack.enter_context(Relay(self.primary.address)) if fronts else None
+        self.address = self.front.address if fronts else self.primary.address
         self.replicas = [Replica(self, fronts) for _ in range(replicas)]
-        for replica in self.replicas:
-            replica.wait_follows()
-        at = self.front.address if fronts else self.primary.address
-        self.sentinel = stack.enter_context(FakeSentinel(at, epoch=1))
+        self.replicated()
+        self.sentinel = stack.enter_context(FakeSentinel(self.address, epoch=1))
         self.sentinel.replicas = [r.address for r in self.replicas]
-        words = [*arguments]
-        for replica in self.replicas:  # what they say that they follow
-            words += ["--set", "sentinel.address-map="
-                      f"{joined(replica.line.address)} {joined(at)}"]
-        self.proxy = stack.enter_context(Proxy([self.sentinel.address],
-                                               {**SETTINGS, **(settings or {})}, arguments=words))
-        self.proxy.wait_serving()
+        self.proxy = None
 
     def node(self, settings=()):
         made = Node(self.stack.enter_context(tempfile.TemporaryDirectory()),
@@ -80,21 +79,43 @@ class ReplicaStage:
         """The primary first."""
         return [self.primary, *(r.node for r in self.replicas)]
 
-    def wait_reads_on(self, nodes, timeout=15):
-        """Until reads of fresh sessions are served by each of these, and by no other."""
-        wait_until(lambda: self.serving() == {n.port for n in nodes}, timeout,
-                   f"reads on {[n.port for n in nodes]} of {[n.port for n in self.nodes]}", 0.05)
+    @contextlib.contextmanager
+    def through(self, settings=None, fit=None, arguments=()):
+        """A proxy with these settings of the service besides SETTINGS; `read_address` is that of
+        its read-listen. Those that serve reads, when it begins, are the `fit` ones: all unless
+        said."""
+        for replica in self.replicas:
+            replica.line.lag(0)
+            replica.go_on()
+        self.replicated()
+        words = [*arguments]
+        for replica in self.replicas:  # what they say that they follow
+            words += ["--set", "sentinel.address-map="
+                      f"{joined(replica.line.address)} {joined(self.address)}"]
+        port = Port()
+        try:
+            read_address = ("127.0.0.1", port.number)
+            merged = {**SETTINGS, "read-listen": joined(read_address), **(settings or {})}
+            with Proxy([self.sentinel.address], merged, arguments=words) as self.proxy:
+                self.proxy.read_address = read_address
+                self.proxy.wait_serving()
+                self.wait_fit(self.replicas if fit is None else fit)
+                yield self.proxy
+        finally:
+            port.release()
 
-    def serving(self, sessions=12):
-        """The ports of the nodes that serve reads of fresh sessions."""
+    def wait_fit(self, replicas, timeout=15):
+        """Until reads of new sessions are served by each of these, and by no other replica."""
+        ports = {r.node.port for r in replicas}
+        wait_until(lambda: self._serving() == ports, timeout, f"reads on {ports} of "
+                   f"{[n.port for n in self.nodes]}\n{self.proxy.log()[-3000:]}", 0.05)
+
+    def _serving(self, sessions=8):
+        """The ports of the replicas that serve reads of new sessions."""
         landed = Landed(self.nodes)
-        clients = [self.proxy.connect() for _ in range(sessions)]
-        for _ in range(2):
-            for client in clients:
-                client.ok("GET", "who-serves")
-        for client in clients:
-            client.close()
-        return {n.port for n, count in zip(self.nodes, landed.of("get")) if count}
+        for _ in range(sessions):
+            self.proxy.call("STRLEN", "who-serves")
+        return {n.port for n, count in zip(self.nodes[1:], landed.of("strlen")[1:]) if count}
 
     def replicated(self):
         """Until the replicas have what the primary has now."""
