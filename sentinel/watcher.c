@@ -32,7 +32,11 @@ void watcher_publish(struct watcher *w)
                                                   .state_since_ms = s->judge.since_ms,
                                                   .hold_timeout_ms = s->hold_timeout_ms,
                                                   .commands = command_list_ref(s->commands),
-                                                  .rounds = rounds_ref(s->rounds)};
+                                                  .rounds = rounds_ref(s->rounds),
+                                                  .listed = s->listed};
+        if (s->reads != NULL) {
+            t->service[i].replicas = replica_watch_snapshot(s->reads);
+        }
     }
     w->publish(w->owner, t);
 }
@@ -153,8 +157,7 @@ void watcher_hint_replica(struct watcher *w, size_t service, enum replica_hint h
 {
     CHECK_MAGIC(w, WATCHER_MAGIC);
     CHECK(service < w->service_count);
-    (void)hint;
-    (void)id;
+    service_replica_hint(&w->services[service], hint, id);
 }
 
 void watcher_stop(struct watcher **w)

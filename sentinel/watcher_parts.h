@@ -7,6 +7,7 @@
 #include "sentinel/learner.h"
 #include "sentinel/names.h"
 #include "sentinel/probe.h"
+#include "sentinel/replica_watch.h"
 #include "sentinel/sentinel_set.h"
 #include "sentinel/watcher.h"
 
@@ -55,6 +56,9 @@ struct service {
     uint64_t learning;             /* generation whose primary it was told to ask */
     struct command_list *commands; /* NULL: not known. The last primary's until the new one tells */
     struct rounds *rounds;         /* of probes: counted on through all generations */
+    struct replica_watch *reads;   /* NULL while nobody wants to read from replicas */
+    uint64_t reads_until_ms;       /* so long a session's wish for that counts */
+    uint32_t listed;               /* replicas that can be told from the primary */
     enum acquaintance acquaintance;
     struct log_limit log_limit;
 };
@@ -105,6 +109,8 @@ void service_ask(struct service *s);
 /* What is due by now: questions to Sentinels, and a decision. */
 void service_tick(struct service *s, uint64_t now_ms);
 void service_event(struct service *s, const struct event *event);
+/* See enum replica_hint. */
+void service_replica_hint(struct service *s, enum replica_hint hint, uint32_t id);
 void service_listed_replicas(struct service *s, const struct sentinel_peer *peers, size_t count);
 
 void service_log_change(struct service *s, const struct judge_advice *advice);

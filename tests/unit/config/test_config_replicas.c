@@ -93,7 +93,7 @@ static void test_listeners(void **state)
                  "password of its own: whoever connects there uses it without giving one; listen "
                  "on 127.0.0.1, or set protected-mode = no in [proxy] if only trusted clients "
                  "reach that address\n"},
-        /* Two listeners, and probes of its replicas (limit: REPLICAS_MAX). */
+        /* Two listeners, and probes of its replicas */
         {.file = SENTINEL_LINES "[service a]\nread-listen = 127.0.0.1:1\n",
          .fd_limit = 1024,
          .said = "W max-clients lowered from 10000 to 351: it needs 10000 x 2 + 321 = 20321 file "
