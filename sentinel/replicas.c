@@ -290,7 +290,8 @@ static size_t count_fit(const struct replicas *r)
 static void welcome(struct replicas *r, struct replica_node *n, uint64_t now_ms)
 {
     bool late = n->served || now_ms - r->since_ms > REPLICA_SETTLE_MS;
-    n->slow = late && count_fit(r) > 0; /* with no other there is nobody to leave the rest to */
+    /* With no other there is nobody to leave the rest to. */
+    n->slow = late && r->config->replica_slow_start_ms > 0 && count_fit(r) > 0;
     n->id = ++r->last_id;
     n->served = true;
     n->fit_ms = now_ms;

@@ -56,6 +56,7 @@ static void learn(struct service *s)
 {
     if (s->judge.generation != s->learning) {
         s->learning = s->judge.generation;
+        s->lists_wanted = true; /* its replicas are others */
         learner_ask(s->learner, &s->judge.primary, &s->judge.primary_name);
     }
 }
