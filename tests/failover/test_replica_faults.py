@@ -1,6 +1,8 @@
 """What becomes of replicas while they serve reads, and of reads while the primary is lost."""
 
 import contextlib
+import json
+import subprocess
 import threading
 import time
 
@@ -8,6 +10,7 @@ import pytest
 
 from support.case import judged, scenario
 from support.crowd import Crowd
+from support.proxy import ROOT
 from support.readers import Constant, OwnKey, scripts
 from support.replicas import SETTINGS, Landed, ReplicaStage
 from support.resp import encode
@@ -149,6 +152,43 @@ def test_60_61_a_replica_in_trouble(stage, kind):
             print(f"{kind}: the slowest answer took {crowd.slowest:.3f} s")
             assert crowd.slowest < 2
         assert not [s for t in talkers[READERS:] for s in t.stale]
+
+
+@pytest.fixture(name="fast", scope="module")
+def fast_fixture(tmp_path_factory):
+    """A folder with the proxy as it is installed and the load of the bench."""
+    build = tmp_path_factory.mktemp("release")
+    for words in (["-S", ROOT, "-B", build, "-G", "Ninja", "-DCMAKE_BUILD_TYPE=RelWithDebInfo",
+                   "-DVEDETTE_HARDEN=ON"], ["--build", build, "--target", "vedette", "bench_load"]):
+        subprocess.run(["cmake", *words], check=True, capture_output=True)
+    return build
+
+
+@pytest.mark.full
+@pytest.mark.slow
+@pytest.mark.parametrize("kind", FAULTS)
+def test_60_under_50000_reads_a_second(stage, fast, monkeypatch, kind):
+    """The load checks every reply to the byte, and ends at any that is wrong or does not come."""
+    monkeypatch.setenv("VEDETTE", str(fast / "vedette"))
+    fault, cure = FAULTS[kind]
+    with stage.primary.connect() as direct:
+        direct.pipeline([("SET", f"key:{i:08}", f"{i:08}" + "x" * 56) for i in range(1000)])
+    stage.replicated()
+    with stage.through({"max-replica-lag": "500ms"}), Writing(stage):
+        words = ["connections=50", "depth=16", "keys=1000", "size=64", "seconds=8",
+                 f"port={stage.proxy.address[1]}"]
+        with subprocess.Popen([fast / "tests" / "bench" / "bench_load", *words],
+                              stdout=subprocess.PIPE, text=True) as load:
+            assert load.stdout.readline() == "begin\n"
+            fault(stage.replicas[0])
+            time.sleep(3)  # under load
+            cure(stage.replicas[0])
+            rest = load.stdout.read().splitlines()
+    found = json.loads(rest[-1])
+    assert "error" not in found, found
+    rate = found["answered"] / found["seconds"]
+    print(f"{kind}: {rate:.0f} reads a second, p99 {found['p99_us']} us")
+    assert rate >= 50_000
 
 
 def test_60_killed_again_and_again(stage):

@@ -15,7 +15,8 @@ from support.wait import wait_until
 DATA = [
     ("SET", "s", "value"), ("SET", "n", "7"), ("SETBIT", "bits", 3, 1), ("HSET", "h", "f", "v"),
     ("RPUSH", "l", 3, 1, 2), ("SADD", "set", 1, 2), ("SADD", "set2", 2), ("ZADD", "z", 1, "a"),
-    ("PFADD", "hll", "a"), ("PFCOUNT", "hll"), ("XADD", "x", "1-1", "f", "v"), ("XGROUP", "CREATE", "x", "g", 0),
+    ("PFADD", "hll", "a"), ("PFCOUNT", "hll"), ("XADD", "x", "1-1", "f", "v"),
+    ("XGROUP", "CREATE", "x", "g", 0),
     ("GEOADD", "geo", 13.361389, 38.115556, "p"),
     ("FUNCTION", "LOAD", "REPLACE", "#!lua name=lib\nredis.register_function{function_name='f',"
      "callback=function(keys) return redis.call('GET', keys[1]) end, flags={'no-writes'}}"),
@@ -24,19 +25,18 @@ DATA = [
 # What only reads, alike on every node that has the data.
 READS = [
     "GET s", "MGET s n", "EXISTS s nothing", "TYPE s", "TTL s", "PTTL s", "EXPIRETIME s",
-    "PEXPIRETIME s", "DUMP n", "STRLEN s", "GETRANGE s 0 1", "SUBSTR s 0 1", "LCS s s", "GETBIT bits 3",
-    "BITCOUNT bits", "BITPOS bits 1", "BITFIELD_RO bits GET u4 0", "HGET h f", "HMGET h f",
-    "HGETALL h", "HKEYS h", "HVALS h", "HLEN h", "HEXISTS h f", "HSTRLEN h f", "HRANDFIELD h",
-    "LLEN l", "LINDEX l 0", "LRANGE l 0 -1", "LPOS l 1", "SCARD set", "SISMEMBER set 1",
-    "SMISMEMBER set 1 2", "SINTER set set2", "SUNION set set2", "SDIFF set set2",
-    "SINTERCARD 2 set set2", "SRANDMEMBER set2", "ZSCORE z a", "ZMSCORE z a", "ZCARD z",
-    "ZCOUNT z 0 9", "ZRANGE z 0 -1", "ZREVRANGE z 0 -1", "ZRANGEBYSCORE z 0 9",
-    "ZREVRANGEBYSCORE z 9 0", "ZRANK z a", "ZREVRANK z a", "ZRANGEBYLEX z - +",
-    "ZLEXCOUNT z - +", "ZUNION 1 z", "ZINTER 1 z", "ZDIFF 1 z", "ZINTERCARD 1 z",
-    "ZRANDMEMBER z", "XLEN x", "XRANGE x - +", "XREVRANGE x + -", "XPENDING x g",
-    "GEOPOS geo p", "GEODIST geo p p", "GEOHASH geo p", "SORT_RO l",
-    "GEORADIUS_RO geo 13 38 100 km", "GEORADIUSBYMEMBER_RO geo p 1 km",
-    "GEOSEARCH geo FROMMEMBER p BYRADIUS 1 km",
+    "PEXPIRETIME s", "DUMP n", "STRLEN s", "GETRANGE s 0 1", "SUBSTR s 0 1", "LCS s s",
+    "GETBIT bits 3", "BITCOUNT bits", "BITPOS bits 1", "BITFIELD_RO bits GET u4 0", "HGET h f",
+    "HMGET h f", "HGETALL h", "HKEYS h", "HVALS h", "HLEN h", "HEXISTS h f", "HSTRLEN h f",
+    "HRANDFIELD h", "LLEN l", "LINDEX l 0", "LRANGE l 0 -1", "LPOS l 1", "SCARD set",
+    "SISMEMBER set 1", "SMISMEMBER set 1 2", "SINTER set set2", "SUNION set set2",
+    "SDIFF set set2", "SINTERCARD 2 set set2", "SRANDMEMBER set2", "ZSCORE z a", "ZMSCORE z a",
+    "ZCARD z", "ZCOUNT z 0 9", "ZRANGE z 0 -1", "ZREVRANGE z 0 -1", "ZRANGEBYSCORE z 0 9",
+    "ZREVRANGEBYSCORE z 9 0", "ZRANK z a", "ZREVRANK z a", "ZRANGEBYLEX z - +", "ZLEXCOUNT z - +",
+    "ZUNION 1 z", "ZINTER 1 z", "ZDIFF 1 z", "ZINTERCARD 1 z", "ZRANDMEMBER z", "XLEN x",
+    "XRANGE x - +", "XREVRANGE x + -", "XPENDING x g", "GEOPOS geo p", "GEODIST geo p p",
+    "GEOHASH geo p", "SORT_RO l", "GEORADIUS_RO geo 13 38 100 km",
+    "GEORADIUSBYMEMBER_RO geo p 1 km", "GEOSEARCH geo FROMMEMBER p BYRADIUS 1 km",
 ]
 
 # What must not go to a replica: it writes, or may, or means something else there.
@@ -44,18 +44,20 @@ PRIMARY = [
     "SET s value", "GETEX s", "GETDEL gone", "BITFIELD bits GET u4 0", "SORT l", "GETSET s value",
     "GEORADIUS geo 13 38 100 km", "GEORADIUSBYMEMBER geo p 1 km", "PFCOUNT hll",
     "XREADGROUP GROUP g c COUNT 1 STREAMS x 0", "EVAL return#1 0", "EVAL_RO return#1 0",
-    "EVALSHA_RO e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0", "FCALL f 1 s", "FCALL_RO f 1 s", "SCAN 0",
-    "SSCAN set 0", "HSCAN h 0", "ZSCAN z 0", "TOUCH s", "OBJECT FREQ s", "OBJECT IDLETIME s",
-    "OBJECT REFCOUNT s", "MEMORY USAGE s", "KEYS s", "DBSIZE", "RANDOMKEY", "TIME", "LASTSAVE",
-    "PUBLISH c m", "PUBSUB CHANNELS", "INCR counter", "DEL nothing", "EXPIRE s 1000", "PERSIST s",
-    "LPOP nothing", "COPY s copy REPLACE", "ECHO x", "BLPOP nothing 0.01", "XREAD STREAMS x 0",
-    "OBJECT ENCODING s", "BITOP NOT not bits", "SUNIONSTORE into set set2", "UNLINK nothing",
+    "EVALSHA_RO e0e1f9fabfc9d4800c877a703b823ac0578ff8db 0", "FCALL f 1 s", "FCALL_RO f 1 s",
+    "SCAN 0", "SSCAN set 0", "HSCAN h 0", "ZSCAN z 0", "TOUCH s", "OBJECT FREQ s",
+    "OBJECT IDLETIME s", "OBJECT REFCOUNT s", "MEMORY USAGE s", "KEYS s", "DBSIZE", "RANDOMKEY",
+    "TIME", "LASTSAVE", "PUBLISH c m", "PUBSUB CHANNELS", "INCR counter", "DEL nothing",
+    "EXPIRE s 1000", "PERSIST s", "LPOP nothing", "COPY s copy REPLACE", "ECHO x",
+    "BLPOP nothing 0.01", "XREAD STREAMS x 0", "OBJECT ENCODING s", "BITOP NOT not bits",
+    "SUNIONSTORE into set set2", "UNLINK nothing",
     "SCRIPT EXISTS e0e1f9fabfc9d4800c877a703b823ac0578ff8db", "FUNCTION LIST",
     "XREAD BLOCK 1 STREAMS x 0", "LATENCY HISTORY none", "COMMAND COUNT",
 ]
 
 # Of these, what replicas execute because the primary tells them.
-REPLICATED = ("SET", "INCR", "COPY", "PUBLISH", "PERSIST", "GETSET", "SUNIONSTORE", "EXPIRE", "BITOP")
+REPLICATED = ("SET", "INCR", "COPY", "PUBLISH", "PERSIST", "GETSET", "SUNIONSTORE", "EXPIRE",
+              "BITOP")
 
 # What an operator may let go there.
 OPTIONAL = ["EVAL_RO return#1 0", "FCALL_RO f 1 s", "PFCOUNT hll", "KEYS s", "DBSIZE", "RANDOMKEY"]
@@ -143,8 +145,8 @@ def test_62_reads_that_belong_to_the_primary(stage, reading, before, behind):
 
 def test_62_what_an_operator_lets_go_there(stage):
     options = sorted({words_of(text)[0] for text in OPTIONAL} | {"EVALSHA_RO"})
-    arguments = [word for name in options for word in ("--set", f"service.mymaster.replica-commands="
-                                                       f"{name}")]
+    arguments = [word for name in options
+                 for word in ("--set", f"service.mymaster.replica-commands={name}")]
     with stage.through(arguments=arguments) as proxy:
         for text in OPTIONAL:
             landed = Landed(stage.nodes)

@@ -453,4 +453,5 @@ class Silent(Talker):
 
 
 CROWD = {Transactions: 3, Watchers: 2, Pipelines: 3, Owners: 4, Queue: 1, Pops: 3, Stream: 2,
-         Scripts: 2, Large: 1, Users: 4, Publishers: 1, Subscribers: 2, Monitors: 1, Trackers: 1, Silent: 1}
+         Scripts: 2, Large: 1, Users: 4, Publishers: 1, Subscribers: 2, Monitors: 1, Trackers: 1,
+         Silent: 1}
