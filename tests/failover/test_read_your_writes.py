@@ -262,6 +262,29 @@ def test_whatever_writes(stage, resp):
                 assert other.ok("GET", "k") == b"old", "the replicas do not lag"
 
 
+@pytest.mark.parametrize("policy", ["prefer-replica", "primary"])
+def test_what_was_written_while_reads_were_for_the_primary(stage, policy):
+    """A session that changes its mind has still written what it has."""
+    with stage.through({"read-policy": policy}, fit=None if policy != "primary" else ()) as proxy:
+        lag(stage, 0.2, 0.2)
+        with proxy.connect() as keeps:  # asks for replicas all the time
+            keeps.ok("READONLY")
+            landed = Landed(stage.nodes)
+            wait_until(lambda: keeps.ok("GET", "nothing") is None and sum(landed.of("get")[1:]) > 0, 10,
+                       "reads on replicas")
+            for number in range(5):
+                for words in ("READWRITE", "RESET"):
+                    with proxy.connect() as client:
+                        client.ok(words)
+                        client.ok("SET", "mind", number)
+                        client.ok("RESET" if words == "READWRITE" else "READONLY")
+                        assert client.ok("GET", "mind") == b"%d" % number
+                        client.ok("READONLY")
+                        assert client.ok("GET", "mind") == b"%d" % number
+                        client.ok("DEL", "mind")
+        lag(stage, 0, 0)
+
+
 @pytest.mark.parametrize("resp", [2, 3])
 def test_a_blocked_pop_is_a_write(stage, resp):
     with stage.through():
