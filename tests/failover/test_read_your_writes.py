@@ -17,17 +17,24 @@ IN_DOUBT = ServerError("INDOUBT The primary was lost after the command was sent;
                        "have been, or may still be, executed")
 
 
-@pytest.fixture(name="stage", scope="module")
-def stage_fixture():
+@pytest.fixture(name="stages", scope="module")
+def stages_fixture():
+    """Without relays between the proxy and the nodes, and with them."""
     with contextlib.ExitStack() as stack:
-        yield ReplicaStage(stack)
+        yield ReplicaStage(stack), ReplicaStage(stack, fronts=True)
 
 
-@pytest.fixture(name="fronted", scope="module")
-def fronted_fixture():
+@pytest.fixture(name="stage")
+def stage_fixture(stages):
+    stages[0].primary.call("FLUSHALL")
+    return stages[0]
+
+
+@pytest.fixture(name="fronted")
+def fronted_fixture(stages):
     """The proxy reaches the nodes through relays."""
-    with contextlib.ExitStack() as stack:
-        yield ReplicaStage(stack, fronts=True)
+    stages[1].primary.call("FLUSHALL")
+    return stages[1]
 
 
 def pulses(stage, seconds):

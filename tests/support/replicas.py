@@ -114,7 +114,8 @@ class ReplicaStage:
         """The ports of the replicas that serve reads of new sessions."""
         landed = Landed(self.nodes)
         for _ in range(sessions):
-            self.proxy.call("STRLEN", "who-serves")
+            with self.proxy.connect() as client:
+                client.call("STRLEN", "who-serves")  # an error: nobody
         return {n.port for n, count in zip(self.nodes[1:], landed.of("strlen")[1:]) if count}
 
     def replicated(self):
