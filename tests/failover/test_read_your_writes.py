@@ -79,8 +79,8 @@ def lag(stage, *seconds):
 def test_57_no_stale_read_of_ones_own(stage):
     with stage.through():
         lag(stage, 0.02, 0.15)
-        pairs, stale = write_and_read(stage, 7, [OwnKey(i, quiet=0.3) for i in range(50)])
-    assert pairs > 2000
+        pairs, stale = write_and_read(stage, 5, [OwnKey(i, quiet=0.3) for i in range(50)])
+    assert pairs > 1000
     assert not stale, stale[:10]
 
 
@@ -88,7 +88,7 @@ def test_57_stale_without_the_rule(stage):
     """The same is able to fail."""
     with stage.through(EVENTUAL):
         lag(stage, 0.02, 0.15)
-        _, stale = write_and_read(stage, 3, [OwnKey(i, quiet=0.3) for i in range(50)])
+        _, stale = write_and_read(stage, 2, [OwnKey(i, quiet=0.3) for i in range(50)])
     assert len(stale) > 100
 
 
@@ -103,8 +103,9 @@ def test_57_a_million(stage):
     assert not stale, stale[:10]
 
 
-@pytest.mark.parametrize("settings, least, most", [({}, 0, 0), (EVENTUAL, 20, 10**6)],
-                         ids=["session", "eventual"])
+@pytest.mark.parametrize("settings, least, most", [
+    pytest.param({}, 0, 0, id="session"),
+    pytest.param(EVENTUAL, 20, 10**6, id="eventual", marks=pytest.mark.full)])
 def test_57_one_replica_5_seconds_behind(stage, settings, least, most):
     """Within max-replica-lag, so it serves whom it does not lie to; seconds after a write it still
     would."""
@@ -114,14 +115,13 @@ def test_57_one_replica_5_seconds_behind(stage, settings, least, most):
         landed = Landed(stage.nodes)
         with Crowd(stage.proxy.address, scripts(talkers)) as crowd:
             crowd.run_for(4)
-            before = landed.of("strlen")
+            before = landed.of("strlen")[2]
             for _ in range(20):  # of sessions that have written nothing
                 stage.proxy.call("STRLEN", "k")
+            assert landed.of("strlen")[2] > before, "the one that lags is fit"
             crowd.run_for(3)
             crowd.stop()
         _, stale = tell(talkers, landed)
-        assert all(a > b for a, b in zip(landed.of("strlen")[1:], before[1:])), \
-            "both replicas were fit"
     assert least <= len(stale) <= most, stale[:10]
     if least:
         assert max(s[2] for s in stale) > 2, "a window of two seconds would have done"
@@ -191,10 +191,10 @@ def moved_about(stage, settings):
         landed = Landed(stage.nodes)
         with Crowd(stage.proxy.address, scripts(talkers)) as crowd, \
                 stage.primary.connect() as direct:
-            for number in range(1, 4000):
+            for number in range(1, 2000):
                 direct.ok("SET", "clock", number)
-                if number % 500 == 0:
-                    stage.replicas[number // 500 % 2].front.cut_all()
+                if number % 300 == 0:
+                    stage.replicas[number // 300 % 2].front.cut_all()
                 time.sleep(0.001)
             crowd.stop()
         served = landed.of("get")
@@ -207,10 +207,10 @@ def test_a_busy_reader_comes_back_to_a_replica(stage):
     """It reads without a pause, and more often than replicas are asked; after a write it reads from
     the primary only as long as the replicas lack that."""
     with stage.through(), stage.proxy.connect() as client:
-        for number in range(3):
+        for number in range(2):
             client.ok("SET", "busy", number)
             landed = Landed(stage.nodes)
-            until = time.monotonic() + 1.5
+            until = time.monotonic() + 1
             while time.monotonic() < until:
                 assert client.ok("GET", "busy") == b"%d" % number
             primary, *others = landed.of("get")
