@@ -204,6 +204,17 @@ def test_a_session_stays_where_it_is(stage, reading):
         assert sorted(landed.of("get")) == [0, 0, 50]
 
 
+def test_what_is_answered_is_no_burden(stage):
+    """A replica that had much to do and has done it is as good as the others."""
+    with stage.through({"proxy.workers": 1}) as proxy, proxy.connect() as client:
+        client.pipeline([("GET", "s")] * 500)
+        landed = Landed(stage.nodes)
+        for _ in range(20):
+            with proxy.connect() as fresh:
+                fresh.ok("STRLEN", "s")
+        assert min(landed.of("strlen")[1:]) >= 8, landed.of("strlen")
+
+
 def test_the_busy_one_is_spared(stage, reading):
     """Reads go where fewer are under way: one replica works on something long."""
     slow, quick = stage.replicas
