@@ -39,19 +39,19 @@ def hunt(seed, faults=None, seconds=None, shrink_for=0, replica_reads=False):
     pytest.fail(f"Sentinel spoiled the run {ATTEMPTS} times")
 
 
-def short_hunt(request, seconds, replica_reads):
+def short_hunt(request, seed, seconds, replica_reads):
     """With the same faults each time; the long one draws new ones."""
     option = request.config.getoption
-    seed = option("--seed") if option("--seed") is not None else 1
+    seed = option("--seed") if option("--seed") is not None else seed
     hunt(seed, parse(option("--hunt-faults") or ""), seconds, replica_reads=replica_reads)
 
 
 def test_66_hunt(request):
-    short_hunt(request, 35, False)
+    short_hunt(request, 1, 35, False)
 
 
 def test_66_hunt_with_replica_reads(request):
-    short_hunt(request, 20, True)
+    short_hunt(request, 3, 20, True)
 
 
 @pytest.mark.full
