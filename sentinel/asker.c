@@ -22,6 +22,7 @@ struct asker {
     uint64_t open_from_ms; /* not connected to before that */
     bool auth_pending, role_pending, info_pending;
     bool overdue;
+    bool refused;     /* INFO, the last time */
     bool inform;      /* INFO is due, whenever it was told last */
     uint64_t info_ms; /* when that was asked for */
     struct node_answer said;
@@ -81,18 +82,26 @@ static void take_role(struct asker *a, const struct reply *reply)
     reply_read_repl(reply, &a->said.repl);
 }
 
+/* Once for each time that it begins. */
+static void note_refusal(struct asker *a, const struct reply *reply, bool refused)
+{
+    char at[ADDR_TEXT_MAX];
+    struct addr addr = {0};
+    if (refused && !a->refused) {
+        (void)sockaddr_to_addr(&a->at, &addr); /* one that was connected to has a form */
+        log_warning("info-refused", "service=%s node=%s error=%s effect=\"%s\"",
+                    log_quote(slice_str(a->group->service->name)),
+                    log_quote(slice_str(addr_text(&addr, at))), log_quote(reply_text(reply)),
+                    "whether it is loading, its priority, zone and history are not known");
+    }
+    a->refused = refused;
+}
+
 static void take_info(struct asker *a, const struct reply *reply)
 {
     a->info_pending = false;
     a->said.informed = true;
-    if (!reply_read_info(reply, &a->said.info)) {
-        char at[ADDR_TEXT_MAX];
-        struct addr addr = {0};
-        (void)sockaddr_to_addr(&a->at, &addr); /* one that was connected to has a form */
-        log_limited(LOG_INFO, "info-refused", "service=%s node=%s error=%s",
-                    log_quote(slice_str(a->group->service->name)),
-                    log_quote(slice_str(addr_text(&addr, at))), log_quote(reply_text(reply)));
-    }
+    note_refusal(a, reply, !reply_read_info(reply, &a->said.info));
 }
 
 static void on_reply(void *owner, const struct reply *reply)

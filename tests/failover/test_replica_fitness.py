@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from support.fake_sentinel import FakeNode, FakeSentinel, bulk
+from support.fake_sentinel import NEVER, OK, FakeNode, FakeSentinel, bulk
 from support.proxy import Proxy, joined
 from support.replicas import SETTINGS, ReplicaStage
 from support.wait import wait_until
@@ -163,18 +163,55 @@ def test_lost_primary(stage, go_on):
 
 
 class Scripted(FakeNode):
-    """A node that says what it is told to say of its replication and its zone."""
+    """A node that says what it is told to say of its replication and its zone, and stores what is
+    SET. What asks it for INFO are the rounds."""
 
     def __init__(self, primary=None, zone=""):
         super().__init__()
-        self.offset = 100
-        self.script["ROLE"] = lambda args: (
-            b"*3\r\n$6\r\nmaster\r\n:%d\r\n*0\r\n" % self.offset if primary is None else
-            b"*5\r\n$5\r\nslave\r\n" + bulk(primary[0]) + b":%d\r\n$9\r\nconnected\r\n:%d\r\n"
-            % (primary[1], self.offset))
-        self.script["INFO"] = lambda args: bulk(
-            f"# Server\r\navailability_zone:{zone}\r\n# Persistence\r\nloading:0\r\n"
-            f"# Replication\r\nslave_priority:100\r\nmaster_replid:{HISTORY}\r\n")
+        self.primary, self.zone = primary, zone
+        self.offset, self.stored = 100, {}
+        self.slow = 0  # a round's ROLE is answered after so many seconds with what was true before
+        self.rounds = 0  # so many were asked
+
+    def role(self):
+        if self.primary is None:
+            return b"*3\r\n$6\r\nmaster\r\n:%d\r\n*0\r\n" % self.offset
+        return (b"*5\r\n$5\r\nslave\r\n" + bulk(self.primary[0]) +
+                b":%d\r\n$9\r\nconnected\r\n:%d\r\n" % (self.primary[1], self.offset))
+
+    def info(self):
+        return bulk(f"# Server\r\navailability_zone:{self.zone}\r\n# Persistence\r\nloading:0\r\n"
+                    f"# Replication\r\nslave_priority:100\r\nmaster_replid:{HISTORY}\r\n")
+
+    def answer(self, client, args):
+        command = args[0].upper()
+        if command == b"SET":
+            self.stored[args[1]] = args[2]
+            self.offset += 10
+            return OK
+        if command == b"GET":
+            return bulk(self.stored[args[1]])
+        if command not in (b"ROLE", b"INFO"):
+            return super().answer(client, args)
+        said = self.role() if command == b"ROLE" else self.info()
+        client.state["rounds"] = client.state.get("rounds") or command == b"INFO"
+        if not self.slow or not client.state["rounds"]:
+            return said
+        self.later(client, self.slow, said)
+        self.rounds += command == b"ROLE"
+        return NEVER
+
+
+@contextlib.contextmanager
+def scripted(zones, settings):
+    """(primary, replicas, proxy, what its log tells)."""
+    with contextlib.ExitStack() as stack:
+        primary = stack.enter_context(Scripted())
+        replicas = [stack.enter_context(Scripted(primary.address, zone)) for zone in zones]
+        sentinel = stack.enter_context(FakeSentinel(primary.address, epoch=1))
+        sentinel.replicas = [r.address for r in replicas]
+        proxy = stack.enter_context(Proxy([sentinel.address], {**SETTINGS, **settings}))
+        yield primary, replicas, proxy, Told(proxy)
 
 
 @pytest.mark.parametrize("settings, near", [
@@ -185,14 +222,8 @@ class Scripted(FakeNode):
 ])
 def test_near(settings, near):
     """Redis 7.0 knows no zones: nodes that are scripted to tell theirs, as Valkey 8 does."""
-    with contextlib.ExitStack() as stack:
-        primary = stack.enter_context(Scripted())
-        replicas = [stack.enter_context(Scripted(primary.address, zone))
-                    for zone in ("eu-1a", "eu-1b")]
-        sentinel = stack.enter_context(FakeSentinel(primary.address, epoch=1))
-        sentinel.replicas = [r.address for r in replicas]
-        proxy = stack.enter_context(Proxy([sentinel.address], {**SETTINGS, **settings}))
-        lines = Told(proxy).news(2)
+    with scripted(("eu-1a", "eu-1b"), settings) as (_, replicas, _, told):
+        lines = told.news(2)
         assert all(event == "replica-fit" for event, *_ in lines)
         found = {port: entry.get("near") == "yes" for _, port, _, entry in lines}
         assert [found[r.port] for r in replicas] == near

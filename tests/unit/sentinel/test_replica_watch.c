@@ -346,6 +346,29 @@ static void what_is_refused(void **state)
     teardown(&s);
 }
 
+static bool informed_again(struct stage *s)
+{
+    return s->replica[0].informed > s->round;
+}
+
+/* One that has a reason in its INFO is asked for it oftener. */
+static void who_loads_is_asked_again_soon(void **state)
+{
+    struct stage s;
+    (void)state;
+    setup(&s);
+    s.replica[0].info = INFO "loading:1\r\n";
+    assert_true(run_until(&s, one_fit, PATIENCE));
+    uint64_t begun = clock_ms();
+    s.round = s.replica[0].informed + 4;
+    assert_true(run_until(&s, informed_again, PATIENCE));
+    assert_true(clock_ms() - begun < 4000);
+    assert_true(one_fit(&s));
+    s.replica[0].info = INFO;
+    assert_true(run_until(&s, all_fit, PATIENCE));
+    teardown(&s);
+}
+
 static void another_primary(void **state)
 {
     struct stage s;
@@ -373,6 +396,7 @@ int main(void)
         cmocka_unit_test(what_a_worker_tells),
         cmocka_unit_test(a_silent_primary),
         cmocka_unit_test(what_is_refused),
+        cmocka_unit_test(who_loads_is_asked_again_soon),
         cmocka_unit_test(another_primary),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

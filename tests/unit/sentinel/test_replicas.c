@@ -380,6 +380,7 @@ static void the_primary_begins_anew(void **state)
             blind.asked_ms = w->now;
             say(w, 0, &blind);
             assert_lack(w, 0, "another history than the primary's");
+            assert_int_equal(node(w, 0)->caught, 0);
         }
         memcpy(blind.info.repl_id, ANOTHER, sizeof ANOTHER);
         blind.repl.offset = 20;
