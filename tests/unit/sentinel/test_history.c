@@ -42,11 +42,11 @@ static void rounds_without_a_write_are_one(void **state)
 {
     struct history h = {0};
     (void)state;
-    for (uint64_t i = 1; i <= 3 * ROUNDS_KEPT; i++) {
+    for (uint64_t i = 1; i <= 3 * (uint64_t)ROUNDS_KEPT; i++) {
         assert_true(add(&h, i, i == 1 ? 10 : 20));
     }
     assert_int_equal(h.count, 2);
-    assert_int_equal(caught(&h, 20), 3 * ROUNDS_KEPT);
+    assert_int_equal(caught(&h, 20), 3 * (uint64_t)ROUNDS_KEPT);
     assert_int_equal(caught(&h, 19), 1);
 }
 
