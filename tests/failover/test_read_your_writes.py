@@ -97,8 +97,8 @@ def test_57_stale_without_the_rule(stage):
 def test_57_a_million(stage):
     with stage.through():
         lag(stage, 0.02, 0.15)
-        pairs, stale = write_and_read(stage, 0, [OwnKey(i, quiet=0.1, rounds=10_000)
-                                                 for i in range(100)])
+        pairs, stale = write_and_read(stage, 0, [OwnKey(i, quiet=0.1, rounds=4000)
+                                                 for i in range(250)])
     assert pairs == 10**6
     assert not stale, stale[:10]
 
