@@ -47,7 +47,14 @@ class Hunt:
                 relays = {n.port: stack.enter_context(Relay(n.address)) for n in cluster.nodes}
                 proxy = stack.enter_context(self._proxy(cluster, relays))
                 proxy.wait_serving()
-                self._hunt(cluster, proxy, Faults(cluster, relays))
+                faults, first = Faults(cluster, relays), cluster.epoch()
+                try:
+                    self._hunt(cluster, proxy, faults)
+                except AssertionError as error:
+                    unasked = cluster.epoch() - first - faults.intended
+                    if unasked > 0:
+                        raise Spoiled(f"{unasked} failovers that nobody asked for") from error
+                    raise
         except Spoiled:
             raise
         except Exception as error:
@@ -62,7 +69,6 @@ class Hunt:
         return Proxy(cluster.sentinel_addresses, settings, arguments=words)
 
     def _hunt(self, cluster, proxy, faults):
-        first = cluster.epoch()
         with Load(proxy.address, 6, 6, rate=400) as ledger_load, \
                 Load(proxy.address, 4, 4, rate=200, workload=counter) as counter_load:
             loads = (ledger_load, counter_load)
@@ -80,15 +86,9 @@ class Hunt:
             for load in loads:
                 load.stop(70)
             doubts = self._tell(faults, loads, crowd)
-            try:
-                proxy.check_log()
-                check(cluster, faults, loads, crowd)
-                check_doubts(doubts)
-            except AssertionError as error:
-                unasked = cluster.epoch() - first - faults.intended
-                if unasked > 0:
-                    raise Spoiled(f"{unasked} failovers that nobody asked for") from error
-                raise
+            proxy.check_log()
+            check(cluster, faults, loads, crowd)
+            check_doubts(doubts)
 
     def _do_faults(self, proxy, faults, loads, crowd):
         wait_until(lambda: all(t.rounds > 0 or t.failure for t in crowd), 30, "the crowd to talk")
