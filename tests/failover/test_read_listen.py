@@ -85,9 +85,9 @@ def test_all_of_a_session_is_served_by_one_replica(quiet):
 
 def test_its_sessions_are_spread_evenly(quiet):
     landed = Landed(quiet.nodes)
-    with Crowd(quiet.proxy.read_address, scripts([Constant("k", b"value")
-                                                  for _ in range(40)])) as crowd:
-        crowd.wait_exchanges(8000)
+    readers = [Constant("k", b"value", count=200) for _ in range(40)]
+    with Crowd(quiet.proxy.read_address, scripts(readers)) as crowd:
+        crowd.wait_over()
         crowd.stop()
     primary, *others = landed.of("get")
     assert primary == 0

@@ -112,16 +112,16 @@ class Rising:
 
 
 class Constant:
-    """Reads what never changes, and gets nothing else."""
+    """Reads what never changes, and gets nothing else. count: so often, None: without end."""
 
-    def __init__(self, key, value, quiet=0.0, resp3=False):
+    def __init__(self, key, value, quiet=0.0, resp3=False, count=None):
         self.key, self.value, self.quiet, self.resp3 = key, value, quiet, resp3
-        self.reads = 0
+        self.count, self.reads = count, 0
 
     def script(self):
         if self.resp3:
             yield [("HELLO", 3)]
-        while True:
+        while self.reads != self.count:
             reply = (yield [("GET", self.key)])[0]
             assert reply == self.value, f"{self.key} was read as {reply!r}"
             self.reads += 1
