@@ -249,7 +249,9 @@ void session_forsake(struct session *s)
     if (s->link != NULL && s->link->kind == LINK_SHARED) {
         dropped = journal_drop_unsent(&s->link->journal, s->asker);
         s->outstanding -= dropped;
-        if (s->outstanding == 0) {
+        if (s->outstanding == 0 && s->tentative != NULL) {
+            tentative_decide(s); /* nothing more is awaited */
+        } else if (s->outstanding == 0) {
             s->link = NULL;
             session_forget_asked(s);
         }

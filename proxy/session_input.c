@@ -442,9 +442,11 @@ bool input_blocked(const struct session *s)
 void input_drop_frames(struct session *s)
 {
     struct list kept = {0};
+    bool all = true;
     for (struct list_node *n = list_pop(&s->parked); n != NULL; n = list_pop(&s->parked)) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);
-        if (item->is_answer) {
+        all = all && item->is_answer; /* one behind a request would be taken for its answer */
+        if (all) {
             list_append(&kept, n);
         } else {
             parked_free(item);
