@@ -172,7 +172,8 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
     if (s->uncarried != NULL && s->link != NULL && s->link->raw) {
         request_scan_reset(&s->scan);
     } else {
-        s->streaming = s->link != NULL && s->outstanding > 0;
+        const struct journal *j = s->link != NULL ? &s->link->journal : NULL;
+        s->streaming = s->outstanding > 0 && journal_at(j, j->count - 1)->end == UINT64_MAX;
         s->swallowing = !s->streaming;
     }
     return true;
@@ -253,6 +254,7 @@ static bool on_plain_link(const struct session *s)
 static size_t take_run(struct session *s, struct block *block, struct slice bytes, unsigned *budget)
 {
     struct link *l = s->link;
+    uint32_t mask = l->replica != 0 || s->reader ? s->service->nodes.mask : UINT32_MAX;
     const char *p = bytes.p, *end = p + bytes.n;
     while (*budget > 0 && s->outstanding < SESSION_OUTSTANDING_MAX && link_has_room(l)) {
         struct slice name;
@@ -261,7 +263,7 @@ static size_t take_run(struct session *s, struct block *block, struct slice byte
             break;
         }
         const struct command *command = learnt_lookup_plain(s->service->learnt, name);
-        if (command == NULL || !command_is_plain(command)) {
+        if (command == NULL || !command_is_plain(command) || !command_goes(command, mask)) {
             break;
         }
         journal_add(&l->journal, command, s->asker, (size_t)(next - p));

@@ -354,7 +354,7 @@ def test_replica_waits_for_what_the_session_wrote(stage):
 
 
 def test_replica_without_any():
-    """The Sentinels know of none at all."""
+    """The Sentinels know of none at all, and wait as one may, none comes: limit: REPLICA_LACK_MS."""
     with contextlib.ExitStack() as stack:
         stage = ReplicaStage(stack, replicas=0)
         with stage.through({"read-policy": "replica"}) as proxy, proxy.connect() as client:
