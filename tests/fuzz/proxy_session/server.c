@@ -171,7 +171,7 @@ int tag_in(struct slice bytes)
     return -1;
 }
 
-static bool repeatable(enum kind kind)
+bool repeatable(enum kind kind)
 {
     return kind != KIND_SET && kind != KIND_EVAL && kind != KIND_BLPOP && kind != KIND_EXEC &&
            kind != KIND_WAIT && kind != KIND_UNKNOWN;
@@ -217,7 +217,10 @@ static void count_order(struct conn *c, const struct order *o)
         CHECK(!r->answered || (r->queued && c->multi_in));
         r->sent++;
     }
-    may_execute(o->tag);
+    const struct link *l = c->transport->owner;
+    if (l->replica == 0) { /* there it changes nothing, however often */
+        may_execute(o->tag);
+    }
     if (o->verb == VERB_MULTI) {
         c->multi_in = true;
     } else if (o->verb == VERB_EXEC || o->verb == VERB_DISCARD) {
@@ -299,6 +302,18 @@ static ssize_t parse(struct slice in, struct order *o)
     return (ssize_t)at;
 }
 
+/* Replicas are only read from. */
+static void check_replica(const struct conn *c, const struct order *o)
+{
+    const struct link *l = c->transport->owner;
+    const struct request *r = o->tag >= 0 ? &world.request[o->tag] : NULL;
+    bool get = o->verb == VERB_OTHER && strcasecmp(o->word[0], "GET") == 0;
+    CHECK(l->replica == 0 || l->state != LINK_READY || get || o->verb == VERB_PING ||
+          world.readers);
+    CHECK(l->replica == 0 || r == NULL || repeatable(r->kind) || r->kind == KIND_EXEC ||
+          r->kind == KIND_WAIT || world.evil);
+}
+
 static bool take_order(struct conn *c)
 {
     if (c->order_done == c->order_count) {
@@ -324,6 +339,7 @@ static bool take_order(struct conn *c)
     TRACE("  node %u conn %p gets %s #%d\n", c->at, (void *)c, o->word[0], o->tag);
     c->order_count++;
     check_shared(c, o);
+    check_replica(c, o);
     count_order(c, o);
     return true;
 }
@@ -345,7 +361,7 @@ static void check_may_send(const struct conn *c)
     const struct link *l = c->transport->owner;
     const struct worker_service *ws = &world.worker->services[0];
     if (l->state == LINK_READY && l->kind != LINK_CONTROL && !world.evil) {
-        CHECK(ws->now->state == SERVICE_SERVING);
+        CHECK(ws->now->state == SERVICE_SERVING || l->replica != 0);
         CHECK(buf_len(&c->in) > 0 || silent_ms(c, l) < ws->config->stall_timeout_ms);
     }
 }
@@ -523,10 +539,12 @@ static void do_client(struct conn *c, const struct order *o, struct buf *out)
 static void do_role(const struct conn *c, struct buf *out)
 {
     const struct node *node = &world.node[c->at];
+    const struct link *l = c->transport->owner;
+    bool slave = node->replica != (l->replica != 0); /* as is expected, or not */
     if (node->no_role) {
         buf_append_str(out, "-NOPERM this user has no permissions to run the 'role' command\r\n");
     } else {
-        buf_append_str(out, node->replica
+        buf_append_str(out, slave
                                 ? "*5\r\n$5\r\nslave\r\n$1\r\nx\r\n:1\r\n$9\r\nconnected\r\n:0\r\n"
                                 : "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
     }
@@ -656,6 +674,17 @@ static void do_plain(struct conn *c, const struct order *o, enum mood mood, stru
     put_bulk(c, o->tag, padding, out);
 }
 
+/* It is executed: by a primary, which has all the data, or by a replica. */
+static void note_version(const struct conn *c, int tag)
+{
+    const struct link *l = c->transport->owner;
+    if (tag >= 0) {
+        struct request *r = &world.request[tag];
+        world.version += repeatable(r->kind) ? 0 : 1;
+        r->version = l->replica != 0 ? world.fit[c->at].version : world.version;
+    }
+}
+
 /* One command of a transaction. */
 static void do_queued(struct conn *c, const struct order *o, struct buf *out)
 {
@@ -664,6 +693,7 @@ static void do_queued(struct conn *c, const struct order *o, struct buf *out)
     } else {
         put_bulk(c, o->tag, 0, out);
     }
+    note_version(c, o->tag);
     if (o->tag >= 0) {
         world.request[o->tag].executed = true;
     }
@@ -685,6 +715,7 @@ static bool do_exec(struct conn *c, const struct order *o, struct buf *out)
         for (unsigned i = 0; i < c->queued; i++) {
             do_queued(c, &c->queue[i], out);
         }
+        note_version(c, o->tag);
         put_bulk(c, o->tag, 0, out);
         ran = true;
     }
@@ -747,6 +778,9 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
         do_multi(c, o, &out);
     } else if (o->verb == VERB_DISCARD) {
         do_discard(c, o, &out);
+    } else if (c->multi && o->count == 1 && strcasecmp(o->word[0], "GET") == 0) {
+        buf_append_str(&out, "-ERR wrong number of arguments for 'get' command\r\n");
+        c->dirty = true;
     } else if (c->multi) {
         c->queue[c->queued++] = *o;
         buf_append_str(&out, "+QUEUED\r\n");
@@ -754,6 +788,7 @@ static void do_order(struct conn *c, struct order *o, enum mood mood)
         if (o->tag >= 0) {
             world.request[o->tag].executed = true;
         }
+        note_version(c, o->tag);
         do_plain(c, o, mood, &out);
         refused = o->verb == VERB_BLPOP && mood == MOOD_UNBLOCK;
     }
