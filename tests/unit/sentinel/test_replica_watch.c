@@ -174,12 +174,13 @@ static void fit_by_rounds(void **state)
     assert_int_equal(s.replica[0].accepted, 1);
     s.round = rounds_next(s.rounds) + 2;
     assert_true(run_until(&s, caught_up, PATIENCE));
-    /* INFO is asked for now and then, ROLE each round. */
-    unsigned roles = s.replica[0].roles, informed = s.replica[0].informed;
+    /* INFO is asked for now and then, ROLE each round, which is published once. */
+    unsigned roles = s.replica[0].roles, informed = s.replica[0].informed, published = s.published;
     s.round = s.primary.roles + 10;
     assert_true(run_until(&s, asked_again, PATIENCE));
     assert_true(s.replica[0].roles >= roles + 8);
     assert_true(s.replica[0].informed <= informed + 2);
+    assert_true(s.published >= published + 8 && s.published <= published + 16);
     teardown(&s);
 }
 
