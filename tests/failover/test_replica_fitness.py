@@ -227,3 +227,34 @@ def test_near(settings, near):
         assert all(event == "replica-fit" for event, *_ in lines)
         found = {port: entry.get("near") == "yes" for _, port, _, entry in lines}
         assert [found[r.port] for r in replicas] == near
+
+
+def test_57_write_while_a_round_is_under_way():
+    """The primary has told its offset, the answer is on its way, and then it executes a write: a
+    replica that has caught up with that round does not have the write."""
+    with scripted(("",), {}) as (primary, (replica,), proxy, told), proxy.connect() as conn:
+        told.news(1)
+        primary.slow = 0.2  # less than stall-timeout
+        for number in range(5):
+            value = str(number).encode()
+            conn.ok("SET", "key", b"before")
+            replica.stored, replica.offset = dict(primary.stored), primary.offset
+            wait_until(lambda: asks(proxy, replica), what="reads on the replica")
+            wait_round(primary, 1)
+            conn.ok("SET", "key", value)
+            wait_round(primary, 2)  # that one, and another, are answered
+            assert conn.ok("GET", "key") == value
+
+
+def wait_round(primary, more):
+    """Until the primary was asked so many times more, a moment ago."""
+    rounds = primary.rounds + more
+    wait_until(lambda: primary.rounds >= rounds, what="a round", interval=0.002)
+
+
+def asks(proxy, replica):
+    """A new session's read is served by the replica."""
+    before = len(replica.requests("GET"))
+    with proxy.connect() as conn:
+        conn.ok("GET", "key")
+    return len(replica.requests("GET")) > before
