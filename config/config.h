@@ -14,7 +14,7 @@
 #define CONFIG_AUTO          0   /* value of numbers whose key says "auto" */
 #define CONFIG_SERVICES_MAX  64  /* each has a listener and probes within FDS_RESERVED */
 #define CONFIG_GROUPS_MAX    16  /* groups of Sentinels, the plain one included */
-#define CONFIG_LISTENERS_MAX 16  /* of one service */
+#define CONFIG_LISTENERS_MAX 16  /* of one service and kind */
 #define CONFIG_MAPPINGS_MAX  256 /* of one group of Sentinels */
 
 struct config_addrs {
@@ -30,6 +30,11 @@ struct config_mapping {
 
 struct config_mappings {
     struct config_mapping *v;
+    size_t count;
+};
+
+struct config_nets {
+    struct addr_net *v;
     size_t count;
 };
 
@@ -75,13 +80,26 @@ enum config_doubt {
     DOUBT_RESEND, /* it blocks again */
 };
 
+/* Where a client's reads go. */
+enum config_reads {
+    READS_PRIMARY,
+    READS_PREFER_REPLICA, /* to the primary if no replica is fit */
+    READS_REPLICA,        /* an error if none is fit */
+    READS_ANY,            /* spread over the primary and all fit replicas */
+};
+
+enum config_consistency {
+    CONSISTENCY_SESSION,  /* a client's reads see its own writes, and never go back */
+    CONSISTENCY_EVENTUAL, /* they see what the replica has */
+};
+
 /* [service NAME] */
 struct config_service {
     char *name;
     char *master;   /* the name that its Sentinels monitor it under; NULL: the same */
     char *sentinel; /* the name of its group; NULL: the plain one */
     size_t group;   /* index of that into config->groups */
-    struct config_addrs listen;
+    struct config_addrs listen, read_listen;
     uint32_t unix_mode;       /* permissions of unix sockets it listens on */
     char *user, *password;    /* of our own connections to Redis; NULL: none */
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
@@ -96,7 +114,22 @@ struct config_service {
     bool script_cache;     /* remember scripts for the next primary */
     bool hold_on_failover; /* no: go on with the primary while Sentinel moves it */
     bool follow_role;
+    /* Reads on replicas. */
+    bool replica_priority_zero; /* those with replica-priority 0 too */
+    bool reads_during_failover;
+    enum config_reads read_policy, read_listen_policy;
+    enum config_consistency consistency;
+    uint64_t max_replica_lag_ms, replica_slow_start_ms;
+    struct config_nets prefer;               /* where the near ones are */
+    char *zone;                              /* what the near ones say of theirs; NULL: not asked */
+    struct config_commands replica_commands; /* that go there besides the plain reads */
 };
+
+/* Whether the service is to read from replicas, be it that no client asks for it. */
+static inline bool config_reads_replicas(const struct config_service *s)
+{
+    return s->read_policy != READS_PRIMARY || s->read_listen.count > 0;
+}
 
 struct config {
     struct config_proxy proxy;

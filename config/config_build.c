@@ -173,7 +173,11 @@ void config_free(struct config **config)
         free_secret(c->services[i].password);
         free(c->services[i].user);
         free(c->services[i].listen.v);
+        free(c->services[i].read_listen.v);
+        free(c->services[i].prefer.v);
+        free(c->services[i].zone);
         free_commands(&c->services[i].shared_commands);
+        free_commands(&c->services[i].replica_commands);
         free(c->services[i].master);
         free(c->services[i].sentinel);
         free(c->services[i].name);

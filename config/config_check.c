@@ -249,6 +249,19 @@ static bool overlap(const struct addr *a, const struct addr *b)
            (x.any || y.any || memcmp(x.bytes, y.bytes, sizeof x.bytes) == 0);
 }
 
+/* The listeners of a service, which two keys list. */
+struct ears {
+    const char *key;
+    const struct config_addrs *at;
+};
+#define EARS_KINDS 2
+
+static struct ears ears_of(const struct config_service *s, size_t kind)
+{
+    return kind == 0 ? (struct ears){"listen", &s->listen}
+                     : (struct ears){"read-listen", &s->read_listen};
+}
+
 /* The i-th listener of all services. */
 struct ear {
     const struct config_service *service;
@@ -259,15 +272,18 @@ struct ear {
 
 static struct ear ear_at(const struct check *c, size_t i)
 {
-    size_t service = 0;
-    while (i >= c->config->services[service].listen.count) {
-        i -= c->config->services[service++].listen.count;
+    size_t list = 0; /* two for each service */
+    struct ears ears = ears_of(&c->config->services[0], 0);
+    while (i >= ears.at->count) {
+        i -= ears.at->count;
+        list++;
+        ears = ears_of(&c->config->services[list / EARS_KINDS], list % EARS_KINDS);
     }
-    size_t section = service_section(c, service);
-    const struct key_origin *origin = origin_of(c, section, "listen");
-    return (struct ear){.service = &c->config->services[service],
-                        .at = &c->config->services[service].listen.v[i],
-                        .where = i < origin->count ? origin->where[i] : where(c, section, "listen"),
+    size_t section = service_section(c, list / EARS_KINDS);
+    const struct key_origin *origin = origin_of(c, section, ears.key);
+    return (struct ear){.service = &c->config->services[list / EARS_KINDS],
+                        .at = &ears.at->v[i],
+                        .where = i < origin->count ? origin->where[i] : where(c, section, ears.key),
                         .refused = origin->bad};
 }
 
@@ -275,7 +291,7 @@ static size_t ear_count(const struct check *c)
 {
     size_t count = 0;
     for (size_t i = 0; i < c->config->service_count; i++) {
-        count += c->config->services[i].listen.count;
+        count += c->config->services[i].listen.count + c->config->services[i].read_listen.count;
     }
     return count;
 }
@@ -284,14 +300,16 @@ static size_t ear_count(const struct check *c)
 static bool too_many_ears(const struct check *c)
 {
     bool any = false;
-    for (size_t i = 0; i < c->config->service_count; i++) {
-        const struct config_service *s = &c->config->services[i];
-        if (s->listen.count > CONFIG_LISTENERS_MAX) {
+    for (size_t i = 0; i < c->config->service_count * EARS_KINDS; i++) {
+        const struct config_service *s = &c->config->services[i / EARS_KINDS];
+        struct ears ears = ears_of(s, i % EARS_KINDS);
+        if (ears.at->count > CONFIG_LISTENERS_MAX) {
             any = true;
             config_report_add(c->report, CONFIG_ERROR,
-                              "%s: %zu listeners in [service %s] are more than %d; list fewer",
-                              where(c, service_section(c, i), "listen"), s->listen.count, s->name,
-                              CONFIG_LISTENERS_MAX);
+                              "%s: %zu addresses of '%s' in [service %s] are more than %d; list "
+                              "fewer",
+                              where(c, service_section(c, i / EARS_KINDS), ears.key),
+                              ears.at->count, ears.key, s->name, CONFIG_LISTENERS_MAX);
         }
     }
     return any;
@@ -365,16 +383,21 @@ static void check_buffers(const struct check *c)
 }
 
 /* Descriptors that are not for clients: what FDS_RESERVED has no room for is each group of
- * Sentinels beyond the first, and each listener of a service beyond its first. */
+ * Sentinels beyond the first, each listener of a service beyond its first, and replicas. */
 static uint32_t reserved_fds(const struct check *c)
 {
     uint32_t used = 0;
     for (size_t i = 0; i < c->config->group_count; i++) {
         used += user_of(c, i) < c->config->service_count ? 1 : 0;
     }
+    uint32_t replicas = 0;
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        replicas += config_reads_replicas(&c->config->services[i]) ? REPLICAS_MAX : 0;
+    }
     size_t ears = ear_count(c), services = c->config->service_count;
     size_t more = ears > services ? ears - services : 0;
-    return FDS_RESERVED + (uint32_t)more + (used > 1 ? (used - 1) * 2 * SENTINELS_MAX : 0);
+    return FDS_RESERVED + (uint32_t)more + replicas +
+           (used > 1 ? (used - 1) * 2 * SENTINELS_MAX : 0);
 }
 
 static void check_descriptors(const struct check *c, uint64_t limit)

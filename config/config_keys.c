@@ -36,10 +36,14 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_LINKS       enum config_links
 #define C_TYPE_DOUBT       enum config_doubt
 #define C_TYPE_LEVEL       enum log_level
+#define C_TYPE_READS       enum config_reads
+#define C_TYPE_CONSISTENCY enum config_consistency
 #define C_TYPE_MODE        uint32_t
 #define C_TYPE_ADDRS       struct config_addrs
 #define C_TYPE_MAP         struct config_mappings
+#define C_TYPE_NETS        struct config_nets
 #define C_TYPE_COMMANDS    struct config_commands
+#define C_TYPE_READERS     struct config_commands
 #define C_TYPE_TEXT        char *
 #define C_TYPE_SECRET      char *
 #define C_TYPE_SECRET_FILE char *
@@ -63,7 +67,8 @@ const struct config_key *config_key_find(enum config_section section, struct sli
 
 bool config_key_is_list(const struct config_key *key)
 {
-    return key->type == TYPE_ADDRS || key->type == TYPE_MAP || key->type == TYPE_COMMANDS;
+    return key->type == TYPE_ADDRS || key->type == TYPE_MAP || key->type == TYPE_NETS ||
+           key->type == TYPE_COMMANDS || key->type == TYPE_READERS;
 }
 
 const char *config_section_word(enum config_section section)

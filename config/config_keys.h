@@ -15,10 +15,14 @@ enum config_type {
     TYPE_LINKS,
     TYPE_DOUBT,
     TYPE_LEVEL,
+    TYPE_READS,
+    TYPE_CONSISTENCY,
     TYPE_MODE,
     TYPE_ADDRS,
     TYPE_MAP,
+    TYPE_NETS,
     TYPE_COMMANDS,
+    TYPE_READERS,
     TYPE_TEXT,
     TYPE_SECRET,
     TYPE_SECRET_FILE,
@@ -65,13 +69,13 @@ bool config_key_is_list(const struct config_key *key);
 /* Appends what the key takes: "auto or 1..64", "yes or no". */
 void config_key_allowed(const struct config_key *key, struct buf *out);
 
-/* A parsed value: addr for addresses, map for pairs of them, command for names of commands, number
- * for numbers, BOOL, LEVEL; text has nothing to parse.
- */
+/* A parsed value: addr for addresses, map for pairs of them, net for networks, command for names of
+ * commands, number for numbers, BOOL and words; text has nothing to parse. */
 struct config_value {
     uint64_t number;
     struct addr addr;
     struct config_mapping map;
+    struct addr_net net;
     struct slice command; /* in the text that was parsed */
 };
 

@@ -15,12 +15,38 @@ static const struct unit time_units[] = {{"h", 3600000}, {"m", 60000}, {"s", 100
 static const struct unit size_units[] = {
     {"g", 1u << 30}, {"m", 1u << 20}, {"k", 1u << 10}, {"", 1}};
 
-static const char *const links_words[] = {"shared", "exclusive"};
-_Static_assert(LINKS_EXCLUSIVE == ARRAY_LEN(links_words) - 1, "a word for each, in their order");
-static const char *const doubt_words[] = {"nil", "error", "resend"};
-_Static_assert(DOUBT_RESEND == ARRAY_LEN(doubt_words) - 1, "a word for each, in their order");
-static const char *const level_words[] = {"debug", "info", "notice", "warning", "error"};
-_Static_assert(LOG_ERROR == ARRAY_LEN(level_words) - 1, "a word for each level, in their order");
+/* The words of a type, in the order of its enum. */
+struct words {
+    const char *word[8];
+};
+static const struct words words[] = {
+    [TYPE_LINKS] = {{[LINKS_SHARED] = "shared", [LINKS_EXCLUSIVE] = "exclusive"}},
+    [TYPE_DOUBT] = {{[DOUBT_NIL] = "nil", [DOUBT_ERROR] = "error", [DOUBT_RESEND] = "resend"}},
+    [TYPE_LEVEL] = {{[LOG_DEBUG] = "debug",
+                     [LOG_INFO] = "info",
+                     [LOG_NOTICE] = "notice",
+                     [LOG_WARNING] = "warning",
+                     [LOG_ERROR] = "error"}},
+    [TYPE_READS] = {{[READS_PRIMARY] = "primary",
+                     [READS_PREFER_REPLICA] = "prefer-replica",
+                     [READS_REPLICA] = "replica",
+                     [READS_ANY] = "any"}},
+    [TYPE_CONSISTENCY] = {{[CONSISTENCY_SESSION] = "session", [CONSISTENCY_EVENTUAL] = "eventual"}},
+    [TYPE_READERS] = {{"eval_ro", "evalsha_ro", "fcall_ro", "pfcount", "keys", "dbsize",
+                       "randomkey"}},
+};
+#define READERS_LAST 6
+
+/* Every enum of words is stored as this. */
+_Static_assert(sizeof(enum config_reads) == sizeof(unsigned), "as all enums");
+
+static void put_words(const struct words *of, uint64_t first, uint64_t last, struct buf *out)
+{
+    for (uint64_t i = first; i <= last; i++) {
+        const char *behind = i == last ? "" : i + 1 == last ? " or " : ", ";
+        buf_printf(out, "%s%s", of->word[i], behind);
+    }
+}
 
 static const struct unit *units_of(const struct config_key *key)
 {
@@ -53,9 +79,12 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         put_number(key, key->max, out);
         return;
     case TYPE_BOOL: buf_append_str(out, "yes or no"); return;
-    case TYPE_LINKS: buf_append_str(out, "shared or exclusive"); return;
-    case TYPE_DOUBT: buf_append_str(out, "nil, error or resend"); return;
-    case TYPE_LEVEL: buf_append_str(out, "debug, info, notice, warning or error"); return;
+    case TYPE_LINKS:
+    case TYPE_DOUBT:
+    case TYPE_LEVEL:
+    case TYPE_READS:
+    case TYPE_CONSISTENCY: put_words(&words[key->type], key->min, key->max, out); return;
+    case TYPE_READERS: put_words(&words[key->type], 0, READERS_LAST, out); return;
     case TYPE_MODE:
         buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
         return;
@@ -64,6 +93,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         buf_append_str(out,
                        "ANNOUNCED REACHABLE, each host or host:port, the second also unix:/path");
         return;
+    case TYPE_NETS: buf_append_str(out, "a.b.c.d/n or v6/n"); return;
     case TYPE_COMMANDS: buf_append_str(out, "the name of a command"); return;
     case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
     case TYPE_SECRET: buf_append_str(out, "text"); return;
@@ -124,10 +154,11 @@ static bool parse_mode(const struct config_key *key, struct slice text, uint64_t
     return mode >= key->min && mode <= key->max;
 }
 
-static bool parse_word(struct slice text, const char *const *words, size_t count, uint64_t *out)
+static bool parse_word(const struct words *of, struct slice text, uint64_t first, uint64_t last,
+                       uint64_t *out)
 {
-    for (size_t i = 0; i < count; i++) {
-        if (slice_eq(text, slice_str(words[i]))) {
+    for (uint64_t i = first; i <= last; i++) {
+        if (slice_eq(text, slice_str(of->word[i]))) {
             *out = i;
             return true;
         }
@@ -208,6 +239,15 @@ static bool parse_map(const struct config_key *key, struct slice text, struct co
     return true;
 }
 
+static bool parse_net(struct slice text, struct addr_net *out, struct buf *problem)
+{
+    const char *wrong = text.n > 0 && memchr(text.p, ',', text.n) != NULL
+                            ? "one network only; repeat the key for each"
+                            : addr_net_parse(text, out);
+    buf_append_str(problem, wrong == NULL ? "" : wrong);
+    return wrong == NULL;
+}
+
 /* A name that could be one of a command. */
 static bool parse_command(struct slice text, struct slice *out, struct buf *problem)
 {
@@ -236,6 +276,23 @@ static bool parse_command(struct slice text, struct slice *out, struct buf *prob
     return true;
 }
 
+static bool parse_reader(const struct config_key *key, struct slice text, struct slice *out,
+                         struct buf *problem)
+{
+    const struct words *readers = &words[TYPE_READERS];
+    for (size_t i = 0; i <= READERS_LAST; i++) {
+        if (slice_eq_nocase(text, readers->word[i])) {
+            *out = text;
+            return true;
+        }
+    }
+    buf_append_str(problem, "allowed: ");
+    config_key_allowed(key, problem);
+    buf_append_str(problem, "; commands that only read data go to replicas anyway, and those that "
+                            "may write or tell of one node never do");
+    return false;
+}
+
 /* Text that is shown again must be text that a line of a file can hold. */
 static bool check_text(const struct config_key *key, struct slice text, struct buf *problem)
 {
@@ -262,7 +319,7 @@ static bool check_text(const struct config_key *key, struct slice text, struct b
 bool config_value_parse(const struct config_key *key, struct slice text, struct config_value *out,
                         struct buf *problem)
 {
-    static const char *const bool_words[] = {"no", "yes"};
+    static const struct words bool_words = {{"no", "yes"}};
     bool good = false;
     if (text.n == 0) {
         buf_append_str(problem, "it is empty; give it a value or leave it out");
@@ -276,20 +333,20 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_COUNT:
     case TYPE_DURATION:
     case TYPE_SIZE: good = parse_number(key, text, &out->number); break;
-    case TYPE_BOOL: good = parse_word(text, bool_words, 2, &out->number); break;
+    case TYPE_BOOL: good = parse_word(&bool_words, text, 0, 1, &out->number); break;
     case TYPE_LINKS:
-        good = parse_word(text, links_words, ARRAY_LEN(links_words), &out->number);
-        break;
     case TYPE_DOUBT:
-        good = parse_word(text, doubt_words, ARRAY_LEN(doubt_words), &out->number);
-        break;
     case TYPE_LEVEL:
-        good = parse_word(text, level_words, ARRAY_LEN(level_words), &out->number);
+    case TYPE_READS:
+    case TYPE_CONSISTENCY:
+        good = parse_word(&words[key->type], text, key->min, key->max, &out->number);
         break;
     case TYPE_MODE: good = parse_mode(key, text, &out->number); break;
     case TYPE_ADDRS: return parse_addr(key, text, &out->addr, problem);
     case TYPE_MAP: return parse_map(key, text, &out->map, problem);
+    case TYPE_NETS: return parse_net(text, &out->net, problem);
     case TYPE_COMMANDS: return parse_command(text, &out->command, problem);
+    case TYPE_READERS: return parse_reader(key, text, &out->command, problem);
     case TYPE_TEXT:
     case TYPE_SECRET_FILE: return check_text(key, text, problem);
     case TYPE_SECRET: return true;
@@ -322,9 +379,15 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_DURATION:
     case TYPE_SIZE: *(uint64_t *)field = value->number; return;
     case TYPE_BOOL: *(bool *)field = value->number != 0; return;
-    case TYPE_LINKS: *(enum config_links *)field = (enum config_links)value->number; return;
-    case TYPE_DOUBT: *(enum config_doubt *)field = (enum config_doubt)value->number; return;
-    case TYPE_LEVEL: *(enum log_level *)field = (enum log_level)value->number; return;
+    case TYPE_LINKS:
+    case TYPE_DOUBT:
+    case TYPE_LEVEL:
+    case TYPE_READS:
+    case TYPE_CONSISTENCY: {
+        unsigned number = (unsigned)value->number;
+        memcpy(field, &number, sizeof number);
+        return;
+    }
     case TYPE_ADDRS: {
         struct config_addrs *list = field;
         list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
@@ -337,7 +400,14 @@ void config_value_store(const struct config_key *key, const struct config_value 
         list->v[list->count++] = value->map;
         return;
     }
-    case TYPE_COMMANDS: store_command(field, value->command); return;
+    case TYPE_NETS: {
+        struct config_nets *list = field;
+        list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
+        list->v[list->count++] = value->net;
+        return;
+    }
+    case TYPE_COMMANDS:
+    case TYPE_READERS: store_command(field, value->command); return;
     case TYPE_TEXT:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: break;
@@ -349,18 +419,26 @@ void config_value_format(const struct config_key *key, const void *section, stru
 {
     const void *field = config_key_field_const(key, section);
     uint64_t number = 0;
+    unsigned word;
     switch (key->type) {
     case TYPE_COUNT: number = *(const uint32_t *)field; break;
     case TYPE_DURATION:
     case TYPE_SIZE: number = *(const uint64_t *)field; break;
     case TYPE_BOOL: buf_append_str(out, *(const bool *)field ? "yes" : "no"); return;
-    case TYPE_LINKS: buf_append_str(out, links_words[*(const enum config_links *)field]); return;
-    case TYPE_DOUBT: buf_append_str(out, doubt_words[*(const enum config_doubt *)field]); return;
-    case TYPE_LEVEL: buf_append_str(out, level_words[*(const enum log_level *)field]); return;
+    case TYPE_LINKS:
+    case TYPE_DOUBT:
+    case TYPE_LEVEL:
+    case TYPE_READS:
+    case TYPE_CONSISTENCY:
+        memcpy(&word, field, sizeof word);
+        buf_append_str(out, words[key->type].word[word]);
+        return;
     case TYPE_MODE: buf_printf(out, "%04o", (unsigned)*(const uint32_t *)field); return;
     case TYPE_ADDRS:
     case TYPE_MAP:
+    case TYPE_NETS:
     case TYPE_COMMANDS:
+    case TYPE_READERS:
     case TYPE_TEXT:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: UNREACHABLE("lists and text are not formatted here");
@@ -378,21 +456,26 @@ size_t config_list_count(const struct config_key *key, const void *section)
     if (key->type == TYPE_MAP) {
         return ((const struct config_mappings *)field)->count;
     }
-    return key->type == TYPE_COMMANDS ? ((const struct config_commands *)field)->count
-                                      : ((const struct config_addrs *)field)->count;
+    if (key->type == TYPE_NETS) {
+        return ((const struct config_nets *)field)->count;
+    }
+    return key->type == TYPE_ADDRS ? ((const struct config_addrs *)field)->count
+                                   : ((const struct config_commands *)field)->count;
 }
 
 void config_list_format(const struct config_key *key, const void *section, size_t i,
                         struct buf *out)
 {
     const void *field = config_key_field_const(key, section);
-    char text[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX];
+    char text[ADDR_TEXT_MAX], other[ADDR_TEXT_MAX], net[ADDR_NET_TEXT_MAX];
     if (key->type == TYPE_MAP) {
         const struct config_mapping *m = &((const struct config_mappings *)field)->v[i];
         buf_printf(out, "%s %s", addr_text(&m->announced, text), addr_text(&m->reachable, other));
-    } else if (key->type == TYPE_COMMANDS) {
-        buf_append_str(out, ((const struct config_commands *)field)->v[i]);
-    } else {
+    } else if (key->type == TYPE_NETS) {
+        buf_append_str(out, addr_net_text(&((const struct config_nets *)field)->v[i], net));
+    } else if (key->type == TYPE_ADDRS) {
         buf_append_str(out, addr_text(&((const struct config_addrs *)field)->v[i], text));
+    } else {
+        buf_append_str(out, ((const struct config_commands *)field)->v[i]);
     }
 }

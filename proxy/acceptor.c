@@ -15,6 +15,7 @@ struct endpoint {
     struct acceptor *acceptor;
     size_t service;
     const struct addr *at;
+    bool reader; /* one of read-listen */
     struct listener *listener;
 };
 
@@ -50,7 +51,7 @@ static void on_accepted(void *owner, int fd)
     uint64_t total;
     struct worker *worker = choose(e->acceptor, &total);
     if (total < config->proxy.max_clients) {
-        worker_take_client(worker, e->service, fd);
+        worker_take_client(worker, e->service, fd, e->reader);
         return;
     }
     static const char words[] = "-ERR max number of clients reached\r\n";
@@ -84,21 +85,19 @@ static bool open_endpoint(struct loop *loop, struct endpoint *e)
                   addr_text(e->at, text), log_quote(slice_str(problem)));
         return false;
     }
-    log_notice("listening", "service=%s address=%s", service->name, addr_text(e->at, text));
+    log_notice("listening", "service=%s address=%s%s", service->name, addr_text(e->at, text),
+               e->reader ? " for=reads" : "");
     return true;
 }
 
-static void list_endpoints(struct acceptor *a)
+static void list_endpoints(struct acceptor *a, size_t service, const struct config_addrs *listen,
+                           bool reader)
 {
-    const struct config *config = a->config;
-    for (size_t i = 0; i < config->service_count; i++) {
-        const struct config_addrs *listen = &config->services[i].listen;
-        a->endpoints =
-            xrealloc(a->endpoints, (a->endpoint_count + listen->count) * sizeof *a->endpoints);
-        for (size_t k = 0; k < listen->count; k++) {
-            a->endpoints[a->endpoint_count++] =
-                (struct endpoint){.acceptor = a, .service = i, .at = &listen->v[k]};
-        }
+    a->endpoints =
+        xrealloc(a->endpoints, (a->endpoint_count + listen->count) * sizeof *a->endpoints);
+    for (size_t i = 0; i < listen->count; i++) {
+        a->endpoints[a->endpoint_count++] = (struct endpoint){
+            .acceptor = a, .service = service, .at = &listen->v[i], .reader = reader};
     }
 }
 
@@ -109,7 +108,10 @@ struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
     a->config = config;
     a->workers = workers;
     a->worker_count = worker_count;
-    list_endpoints(a);
+    for (size_t i = 0; i < config->service_count; i++) {
+        list_endpoints(a, i, &config->services[i].listen, false);
+        list_endpoints(a, i, &config->services[i].read_listen, true);
+    }
     for (size_t i = 0; i < a->endpoint_count; i++) {
         if (!open_endpoint(loop, &a->endpoints[i])) {
             acceptor_close(&a);

@@ -1,5 +1,7 @@
 #include "proxy/command.h"
 
+#include <string.h>
+
 #include "proxy/command_name.h"
 
 #define SLOTS 1024u /* a power of two, at least twice the rows */
@@ -18,7 +20,15 @@ struct row {
 };
 
 #define ROW(name, cls, link, may_block, forgeable, kind, script)                                   \
-    {{name, COMMAND_##cls, link, may_block, forgeable, 0, script}, sizeof(name) - 1, kind, false},
+    {{name, COMMAND_##cls, link, may_block, forgeable, 0, REPLICA_NEVER, script},                  \
+     sizeof(name) - 1,                                                                             \
+     kind,                                                                                         \
+     false},
+#define R(name)                                                                                    \
+    {{name, COMMAND_READ, COMMAND_SHARED, false, false, 0, REPLICA_READS, SCRIPT_NONE},            \
+     sizeof(name) - 1,                                                                             \
+     KIND_PLAIN,                                                                                   \
+     false},
 #define C(name, cls)      ROW(name, cls, COMMAND_SHARED, false, false, KIND_PLAIN, SCRIPT_NONE)
 #define LEASES(name, cls) ROW(name, cls, COMMAND_LEASED, false, false, KIND_PLAIN, SCRIPT_NONE)
 #define PINS(name, cls)   ROW(name, cls, COMMAND_PINNED, false, false, KIND_PLAIN, SCRIPT_NONE)
@@ -38,14 +48,21 @@ static struct row rows[] = {
 _Static_assert(ARRAY_LEN(rows) * 2 <= SLOTS, "the index stays half empty");
 
 const struct command command_unknown = {"unknown", COMMAND_WRITE, COMMAND_PINNED, false, false,
-                                        0,         SCRIPT_NONE};
+                                        0,         REPLICA_NEVER, SCRIPT_NONE};
 /* Constant after command_init, which numbers them as their rows. */
-static struct command xread_block = {"xread", COMMAND_READ, COMMAND_LEASED, true, false,
-                                     0,       SCRIPT_NONE};
+static struct command xread_block = {"xread", COMMAND_READ,  COMMAND_LEASED, true, false,
+                                     0,       REPLICA_NEVER, SCRIPT_NONE};
 static struct command xreadgroup_block = {
-    "xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED, true, false, 0, SCRIPT_NONE};
+    "xreadgroup", COMMAND_BLOCKING, COMMAND_LEASED, true, false, 0, REPLICA_NEVER, SCRIPT_NONE};
 static struct command xreadgroup_unsure = {
-    "xreadgroup", COMMAND_WRITE, COMMAND_LEASED, true, false, 0, SCRIPT_NONE};
+    "xreadgroup", COMMAND_WRITE, COMMAND_LEASED, true, false, 0, REPLICA_NEVER, SCRIPT_NONE};
+
+/* What a replica answers right, or nearly, but not in every way as the primary does: scripts, which
+ * it may not have; PFCOUNT, which keeps what it has counted where it may write; and what tells of
+ * all keys, expired ones included. */
+static const char *const optional[] = {"dbsize", "eval_ro", "evalsha_ro", "fcall_ro",
+                                       "keys",   "pfcount", "randomkey"};
+_Static_assert(ARRAY_LEN(optional) + REPLICA_OPTED <= 32, "each has its bit");
 
 /* Each row as it is where the server says that it writes, blocks, or both. Constant after
  * command_init. */
@@ -87,12 +104,32 @@ static void make_stricter(const struct row *row)
         bool writes = (i & STRICTER_WRITES) != 0 && of[i].cls == COMMAND_READ;
         if (writes) {
             of[i].cls = COMMAND_WRITE;
+            of[i].replica = REPLICA_NEVER;
         }
         /* Whether XREAD blocks, its options say; one that writes is taken as at its worst. */
         bool blocks = row->kind == KIND_STREAM ? writes : (i & STRICTER_BLOCKS) != 0;
         if (blocks && is_plain_class(of[i].cls)) {
             of[i].may_block = true;
+            of[i].replica = REPLICA_NEVER;
             of[i].link = of[i].link == COMMAND_PINNED ? COMMAND_PINNED : COMMAND_LEASED;
+        }
+    }
+}
+
+/* Said by clients at any time, and by some before each request. */
+static const char *const blind[] = {"ping",         "echo",         "time",          "command",
+                                    "command|docs", "command|info", "client|setinfo"};
+
+static void set_replica(struct command *command)
+{
+    for (unsigned i = 0; i < ARRAY_LEN(blind); i++) {
+        if (strcmp(command->name, blind[i]) == 0) {
+            command->replica = REPLICA_BLIND;
+        }
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(optional); i++) {
+        if (strcmp(command->name, optional[i]) == 0) {
+            command->replica = (REPLICA_OPTED + i) & 0x1fu;
         }
     }
 }
@@ -106,8 +143,10 @@ void command_init(void)
         CHECK(rows[i].name_len <= COMMAND_NAME_MAX);
         enum command_class cls = rows[i].command.cls;
         rows[i].needs_args = command_changes_profile(&rows[i].command) || cls == COMMAND_WAIT ||
-                             cls == COMMAND_RESET || cls == COMMAND_SUBSCRIBE;
-        rows[i].command.number = (uint16_t)(i + 1);
+                             cls == COMMAND_RESET || cls == COMMAND_SUBSCRIBE ||
+                             cls == COMMAND_READONLY;
+        rows[i].command.number = (uint16_t)(i + 1) & 0x7ffu;
+        set_replica(&rows[i].command);
         make_stricter(&rows[i]);
         uint32_t at =
             command_name_hash(slice_of(rows[i].command.name, rows[i].name_len), NULL) % SLOTS;
@@ -223,6 +262,26 @@ bool command_changes_profile(const struct command *command)
            command->cls == COMMAND_SELECT || command->cls == COMMAND_SETNAME;
 }
 
+uint32_t command_replica_mask(const struct config_commands *opted)
+{
+    uint32_t mask = 1u << REPLICA_READS;
+    for (size_t i = 0; i < opted->count; i++) {
+        for (unsigned k = 0; k < ARRAY_LEN(optional); k++) {
+            if (strcmp(opted->v[i], optional[k]) == 0) {
+                mask |= 1u << (REPLICA_OPTED + k);
+            }
+        }
+    }
+    return mask;
+}
+
+bool command_only_reads(const struct command *command)
+{
+    enum command_class cls = command->cls;
+    return cls != COMMAND_WRITE && cls != COMMAND_SCRIPT && cls != COMMAND_BLOCKING &&
+           cls != COMMAND_RAW; /* behind which nobody could see what writes */
+}
+
 bool command_repeatable(const struct command *command)
 {
     switch (command->cls) {
@@ -236,6 +295,7 @@ bool command_repeatable(const struct command *command)
     case COMMAND_SELECT:
     case COMMAND_SETNAME:
     case COMMAND_GETNAME:
+    case COMMAND_READONLY:
     case COMMAND_QUIT:
     case COMMAND_RESET:
     case COMMAND_SUBSCRIBE:

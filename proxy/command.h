@@ -5,6 +5,7 @@
 
 #include <stdbool.h>
 
+#include "config/config.h"
 #include "proxy/resp/args.h"
 
 enum command_class {
@@ -20,12 +21,13 @@ enum command_class {
     COMMAND_AUTH,
     COMMAND_HELLO,
     COMMAND_SELECT,
-    COMMAND_SETNAME, /* CLIENT SETNAME */
-    COMMAND_GETNAME, /* CLIENT GETNAME */
-    COMMAND_HTTP,    /* POST, Host: at these Redis closes without a word (networking.c) */
-    COMMAND_KILL,    /* SCRIPT KILL, FUNCTION KILL: a busy server takes them, but no SELECT */
-    COMMAND_WAIT,    /* WAIT, WAITAOF: about the writes of this connection */
-    COMMAND_REPLY,   /* CLIENT REPLY */
+    COMMAND_SETNAME,  /* CLIENT SETNAME */
+    COMMAND_GETNAME,  /* CLIENT GETNAME */
+    COMMAND_HTTP,     /* POST, Host: at these Redis closes without a word (networking.c) */
+    COMMAND_KILL,     /* SCRIPT KILL, FUNCTION KILL: a busy server takes them, but no SELECT */
+    COMMAND_WAIT,     /* WAIT, WAITAOF: about the writes of this connection */
+    COMMAND_READONLY, /* READONLY, READWRITE: where this client's reads go */
+    COMMAND_REPLY,    /* CLIENT REPLY */
     COMMAND_QUIT,
     COMMAND_RESET,
     COMMAND_SUBSCRIBE, /* the SUBSCRIBE family: an answer for each name */
@@ -56,13 +58,23 @@ enum command_script {
     SCRIPT_FLUSH,
 };
 
+/* Whether a replica may be asked it in the primary's place: the number of a bit in the masks of
+ * those that may. */
+enum command_replica {
+    REPLICA_NEVER,
+    REPLICA_BLIND, /* neither: its answer shows nothing of the data */
+    REPLICA_READS, /* wherever replicas are read from */
+    REPLICA_OPTED, /* from here on: if replica-commands names it, each with a bit of its own */
+};
+
 struct command {
     const char *name; /* lower case, "client|kill" for a sub-command */
     enum command_class cls;
     enum command_link link;
-    bool may_block;  /* the reply may wait for something that others do */
-    bool forgeable;  /* runs a user's program, which can make the reply look like any error */
-    uint16_t number; /* of its row, from 1 on; 0: it has none */
+    bool may_block;       /* the reply may wait for something that others do */
+    bool forgeable;       /* runs a user's program, which can make the reply look like any error */
+    uint16_t number : 11; /* of its row, from 1 on; 0: it has none */
+    uint16_t replica : 5; /* see enum command_replica */
     enum command_script script;
 };
 
@@ -104,6 +116,17 @@ const struct command *command_stricter(size_t number, bool writes, bool blocks) 
 
 /* True for AUTH, HELLO, SELECT and CLIENT SETNAME, whose success changes what the connection is. */
 bool command_changes_profile(const struct command *command) NODISCARD;
+
+/* The mask of commands that may go to a replica: all plain reads, and those named. */
+uint32_t command_replica_mask(const struct config_commands *opted) NODISCARD;
+static inline bool command_goes(const struct command *command, uint32_t mask)
+{
+    return (mask >> command->replica & 1) != 0;
+}
+
+/* True unless it may write, or leave something behind in the server: what a client may say that
+ * only reads. */
+bool command_only_reads(const struct command *command) NODISCARD;
 
 /* True if running it twice does nothing that running it once does not: it may be sent again when
  * no reply came. Besides reads: what only sets up the session. */

@@ -10,19 +10,19 @@ struct learnt_name {
     bool parent;                   /* has sub-commands */
 };
 
-/* Module commands may answer with any error word. */
+/* Module commands may answer with any error word. What only reads may be asked of a replica. */
 static const struct command read_leased = {
-    "learnt-read", COMMAND_READ, COMMAND_LEASED, false, true, 0, SCRIPT_NONE};
+    "learnt-read", COMMAND_READ, COMMAND_LEASED, false, true, 0, REPLICA_READS, SCRIPT_NONE};
 static const struct command read_shared = {
-    "learnt-read", COMMAND_READ, COMMAND_SHARED, false, true, 0, SCRIPT_NONE};
+    "learnt-read", COMMAND_READ, COMMAND_SHARED, false, true, 0, REPLICA_READS, SCRIPT_NONE};
 static const struct command read_blocks = {
-    "learnt-read", COMMAND_READ, COMMAND_LEASED, true, true, 0, SCRIPT_NONE};
+    "learnt-read", COMMAND_READ, COMMAND_LEASED, true, true, 0, REPLICA_NEVER, SCRIPT_NONE};
 static const struct command write_leased = {
-    "learnt-write", COMMAND_WRITE, COMMAND_LEASED, false, true, 0, SCRIPT_NONE};
+    "learnt-write", COMMAND_WRITE, COMMAND_LEASED, false, true, 0, REPLICA_NEVER, SCRIPT_NONE};
 static const struct command write_shared = {
-    "learnt-write", COMMAND_WRITE, COMMAND_SHARED, false, true, 0, SCRIPT_NONE};
+    "learnt-write", COMMAND_WRITE, COMMAND_SHARED, false, true, 0, REPLICA_NEVER, SCRIPT_NONE};
 static const struct command write_blocks = {
-    "learnt-write", COMMAND_WRITE, COMMAND_LEASED, true, true, 0, SCRIPT_NONE};
+    "learnt-write", COMMAND_WRITE, COMMAND_LEASED, true, true, 0, REPLICA_NEVER, SCRIPT_NONE};
 
 /* NULL: it stays unknown. */
 static const struct command *command_of(uint32_t flags, bool shared)

@@ -8,6 +8,7 @@
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
 #include "proxy/session.h"
+#include "proxy/session_reads.h"
 #include "proxy/session_redirect.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/worker.h"
@@ -25,7 +26,8 @@ const char *link_end_word(enum link_end end)
     case LINK_END_GREETING: return "greeting-failed";
     case LINK_END_PEER: return "server-closed";
     case LINK_END_PROTOCOL: return "protocol-error";
-    case LINK_END_GENERATION: return "primary-changed";
+    case LINK_END_GENERATION: return "node-changed";
+    case LINK_END_STALLED: return "stalled";
     case LINK_END_IDLE: return "idle";
     case LINK_END_REFUSED: return "refused";
     }
@@ -59,15 +61,25 @@ static void tell_lost(struct link *l, enum link_end end)
     }
 }
 
+/* One that nothing was asked of may have been closed for being idle. */
+static void replica_link_failed(const struct link *l, enum link_end end)
+{
+    if (handshaking(l) || (end != LINK_END_GENERATION && l->journal.count > 0)) {
+        nodes_failed(l->service, l->replica, link_end_word(end));
+    }
+}
+
 void link_lost(struct link *l, enum link_end end)
 {
-    if (handshaking(l)) {
+    if (l->replica != 0) {
+        replica_link_failed(l, end);
+    } else if (handshaking(l)) {
         service_link_failed(l->service);
         service_hint(l->service, l->generation, HINT_CONNECT_FAILED);
     }
     log_debug("link-lost", "service=%s reason=%s outstanding=%u", l->service->config->name,
               link_end_word(end), l->journal.count);
-    bool failed = end == LINK_END_PEER || end == LINK_END_PROTOCOL;
+    bool failed = (end == LINK_END_PEER || end == LINK_END_PROTOCOL) && l->replica == 0;
     if (l->state == LINK_READY && failed && !l->proven && l->kind != LINK_WARM) {
         /* A server that takes links and drops them is not asked at once again. */
         service_link_failed(l->service);
@@ -81,6 +93,13 @@ static void on_deadline(struct wheel_timer *timer)
     link_lost(l, handshaking(l) ? LINK_END_GREETING : LINK_END_GENERATION);
 }
 
+/* A replica has others beside it: it is given no longer than what is asked of it. */
+static uint64_t patience_ms(const struct link *l, uint64_t most)
+{
+    uint64_t stall = l->service->config->stall_timeout_ms;
+    return l->replica != 0 && stall < most ? stall : most;
+}
+
 struct link *link_open(struct linkset *set, enum link_kind kind, struct session *s,
                        enum greeting_step until)
 {
@@ -91,6 +110,7 @@ struct link *link_open(struct linkset *set, enum link_kind kind, struct session 
     l->set = linkset_use(set);
     l->kind = kind;
     l->session = s;
+    l->replica = set->replica;
     l->generation = ws->now->generation;
     l->bare_from = until;
     l->reading = true;
@@ -101,11 +121,14 @@ struct link *link_open(struct linkset *set, enum link_kind kind, struct session 
     struct slice name = s != NULL ? buf_slice(&s->name) : slice_str("");
     l->named = name.n > 0;
     greeting_begin(&l->greeting, &set->profile, name, ws->config, until);
+    l->greeting.replica = l->replica != 0;
     if (kind != LINK_SHARED) {
         greeting_ask_id(&l->greeting);
     }
-    l->transport = transport_connect(ws->worker->loop, &ws->now->primary,
-                                     ws->config->connect_timeout_ms, &link_events, l);
+    const struct sockaddr_any *to =
+        l->replica != 0 ? &nodes_find(ws, l->replica)->at : &ws->now->primary;
+    l->transport = transport_connect(
+        ws->worker->loop, to, patience_ms(l, ws->config->connect_timeout_ms), &link_events, l);
     return l;
 }
 
@@ -134,14 +157,16 @@ bool link_is_clean(const struct link *l)
 
 bool link_sendable(const struct link *l)
 {
-    return l->state == LINK_READY && !l->stalled && !l->frozen && service_serving(l->service);
+    return l->state == LINK_READY && !l->stalled && !l->frozen &&
+           (l->replica != 0 || service_serving(l->service));
 }
 
 /* The stream offset up to which bytes may be written now. */
 static uint64_t send_limit(const struct link *l)
 {
     const struct journal *j = &l->journal;
-    if (l->state != LINK_READY || (!service_serving(l->service) && l->kind != LINK_CONTROL)) {
+    if (l->state != LINK_READY ||
+        (l->replica == 0 && !service_serving(l->service) && l->kind != LINK_CONTROL)) {
         return j->sent;
     }
     if (l->frozen) {
@@ -195,11 +220,20 @@ static void on_stall_timer(struct wheel_timer *timer)
         loop_arm(l->service->worker->loop, &l->timer, limit - silent, on_stall_timer);
         return;
     }
+    if (l->replica != 0 && !l->streaming) {
+        reads_stalled(l);
+        link_lost(l, LINK_END_STALLED);
+        return;
+    }
     l->stalled = true;
     transport_look_for_room(l->transport);
     log_debug("link-stalled", "service=%s outstanding=%u", l->service->config->name,
               l->journal.count);
-    service_hint(l->service, l->generation, HINT_STALLED);
+    if (l->replica != 0) { /* a reply that was begun may still end there */
+        nodes_failed(l->service, l->replica, link_end_word(LINK_END_STALLED));
+    } else {
+        service_hint(l->service, l->generation, HINT_STALLED);
+    }
 }
 
 static void watch_for_stall(struct link *l, bool did_wait)
@@ -257,6 +291,7 @@ void link_flush(struct link *l)
         transport_shutdown(l->transport);
     }
     watch_for_stall(l, did_wait);
+    nodes_count(l);
     if (l->kind == LINK_EXCLUSIVE && journal_unsent(j) <= LINK_UNSENT_LOW) {
         session_link_drained(l->session);
     }
@@ -279,16 +314,26 @@ static void send_greeting(struct link *l)
     }
 }
 
+static const struct addr *node_name(const struct link *l)
+{
+    const struct topology_replica *r = l->replica != 0 ? nodes_find(l->service, l->replica) : NULL;
+    return r != NULL ? &r->name : &l->service->now->primary_name;
+}
+
 static void on_connected(void *owner, int err)
 {
     struct link *l = link_of(owner);
     if (err != 0) {
         char text[ADDR_TEXT_MAX];
-        log_limited(LOG_INFO, "link-connect-failed", "service=%s primary=%s error=%s",
-                    l->service->config->name, addr_text(&l->service->now->primary_name, text),
-                    log_quote(slice_str(strerrordesc_np(-err))));
+        log_limited(LOG_INFO, "link-connect-failed", "service=%s %s=%s error=%s",
+                    l->service->config->name, l->replica != 0 ? "replica" : "primary",
+                    addr_text(node_name(l), text), log_quote(slice_str(strerrordesc_np(-err))));
         if (transport_error_is_local(err)) {
-            service_link_failed(l->service);
+            if (l->replica != 0) {
+                nodes_try_later(l->service);
+            } else {
+                service_link_failed(l->service);
+            }
             tell_lost(l, LINK_END_CONNECT);
         } else {
             link_lost(l, LINK_END_CONNECT);
@@ -296,7 +341,7 @@ static void on_connected(void *owner, int err)
         return;
     }
     l->state = LINK_GREETING;
-    loop_arm(l->service->worker->loop, &l->timer, GREETING_TIMEOUT_MS, on_deadline);
+    loop_arm(l->service->worker->loop, &l->timer, patience_ms(l, GREETING_TIMEOUT_MS), on_deadline);
     send_greeting(l);
 }
 
@@ -328,7 +373,9 @@ static void greeting_refused(struct link *l)
     const struct greeting *g = &l->greeting;
     bool own =
         g->refused == GREET_ROLE || (g->refused == GREET_AUTH && !set->profile.authenticated);
-    if (own) {
+    if (own && l->replica != 0) {
+        nodes_failed(l->service, l->replica, "refused");
+    } else if (own) {
         log_limited(LOG_ERROR, "link-refused",
                     "service=%s what=%s error=%s action=\"requests wait; mend it there, or here\"",
                     l->service->config->name,
@@ -341,6 +388,13 @@ static void greeting_refused(struct link *l)
         buf_append(&set->refused_words,
                    g->refused == GREET_AUTH ? slice_str(noauth_again) : buf_slice(&g->words));
     }
+    if (!own && l->replica != 0) {
+        char text[ADDR_TEXT_MAX];
+        log_limited(LOG_WARNING, "replica-refuses", "service=%s replica=%s error=%s",
+                    l->service->config->name, addr_text(node_name(l), text),
+                    log_quote(buf_slice(&g->words)));
+        linkset_keep_refused(set);
+    }
     tell_lost(l, LINK_END_GREETING);
 }
 
@@ -350,8 +404,10 @@ static void greet(struct link *l, struct slice bytes)
     case GREETING_MORE: return;
     case GREETING_DONE: ready(l); return;
     case GREETING_REFUSED: greeting_refused(l); return;
-    case GREETING_NOT_PRIMARY:
-        service_hint(l->service, l->generation, HINT_NOT_PRIMARY);
+    case GREETING_OTHER_ROLE:
+        if (l->replica == 0) {
+            service_hint(l->service, l->generation, HINT_NOT_PRIMARY);
+        }
         link_lost(l, LINK_END_GREETING);
         return;
     case GREETING_BROKEN: link_lost(l, LINK_END_GREETING); return;
@@ -380,6 +436,7 @@ static void on_readable(void *owner)
         return;
     }
     l->progress_ms = now_ms(l);
+    nodes_count(l);
     if (l->stalled) {
         l->stalled = false;
         link_touch(l);
@@ -464,6 +521,7 @@ void link_close(struct link **where, enum link_end end)
         redirect_link_gone(l->session);
     }
     l->session = NULL;
+    nodes_count(l);
     linkset_forget(l);
     transport_close(&l->transport);
     loop_disarm(w->loop, &l->timer);

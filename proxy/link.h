@@ -1,6 +1,6 @@
-/* A link: one connection to a primary, shared by the sessions of one profile or serving one alone.
- * It greets, sends what its journal holds, frames the answers and hands each to the session that
- * asked (link_reply.c).
+/* A link: one connection to a primary or a replica, shared by the sessions of one profile or
+ * serving one alone. It greets, sends what its journal holds, frames the answers and hands each to
+ * the session that asked (link_reply.c).
  *
  *   CONNECTING -> GREETING -> READY -> RETIRING -> CLOSED
  */
@@ -31,7 +31,7 @@ enum link_state {
     LINK_CONNECTING,
     LINK_GREETING,
     LINK_READY,
-    LINK_RETIRING, /* of an older generation: only the reply it has begun is still taken */
+    LINK_RETIRING, /* its node is left: only the reply it has begun is still taken */
     LINK_CLOSED,   /* freed at the end of the turn */
 };
 
@@ -49,7 +49,8 @@ enum link_end {
     LINK_END_GREETING,   /* the greeting failed or took too long */
     LINK_END_PEER,       /* the server closed or reset it */
     LINK_END_PROTOCOL,   /* the server sent what is not RESP, or an answer nobody asked for */
-    LINK_END_GENERATION, /* another node is the primary now */
+    LINK_END_GENERATION, /* another node is the primary now, or serves the reads */
+    LINK_END_STALLED,    /* a replica is silent */
     LINK_END_IDLE,       /* it had nothing to do */
     LINK_END_REFUSED,    /* cut in a request that waits for another try */
 };
@@ -65,6 +66,8 @@ struct link {
     struct list_node in_set; /* on its set's list of warm links */
     enum link_kind kind;
     struct session *session; /* an exclusive one's; never NULL before CLOSED. NULL for the others */
+    uint32_t replica;        /* its set's: 0 for the primary */
+    uint32_t counted;        /* requests that its replica's account has of it (nodes_count) */
     uint64_t generation;
     int64_t client_id; /* what CLIENT ID says of one that is not shared; 0: not known */
     enum link_unblock unblock;
@@ -91,9 +94,9 @@ struct link {
     uint64_t progress_ms;     /* when the last byte was read, or the oldest request was sent */
 };
 
-/* Opens a link to the primary of the set's service; in a later turn the session (of an exclusive
- * one, else s is NULL) hears session_link_ready or session_link_lost, the set linkset_ready or
- * linkset_lost. until: see greeting_begin. */
+/* Opens a link to the set's node, which may be sent to; in a later turn the session (of an
+ * exclusive one, else s is NULL) hears session_link_ready or session_link_lost, the set
+ * linkset_ready or linkset_lost. until: see greeting_begin. */
 struct link *link_open(struct linkset *set, enum link_kind kind, struct session *s,
                        enum greeting_step until);
 /* Appends a request of our own; its answer is given to the asker as such, or dropped if that is

@@ -27,7 +27,7 @@ static bool must_keep_back(const struct link *l)
     if (l->unblock == UNBLOCK_ASKED) {
         return true;
     }
-    if (!service_distrusts_answers(l->service)) {
+    if (l->replica != 0 || !service_distrusts_answers(l->service)) {
         return false;
     }
     return l->raw ||
@@ -86,7 +86,7 @@ static size_t take_run(struct link *l, struct block *block, struct slice bytes)
     struct journal *j = &l->journal;
     struct session *s = asker(l);
     if (s == NULL || s->link != l || l->state != LINK_READY || !l->proven ||
-        !session_takes_runs(s) || service_distrusts_answers(l->service)) {
+        !session_takes_runs(s) || (l->replica == 0 && service_distrusts_answers(l->service))) {
         return 0;
     }
     const char *p = bytes.p, *end = p + bytes.n;

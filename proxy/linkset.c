@@ -13,11 +13,12 @@ static struct list *bucket(struct worker_service *ws, const struct profile *prof
     return &ws->sets[profile_hash(profile) % LINKSET_BUCKETS];
 }
 
-struct linkset *linkset_find(struct worker_service *ws, const struct profile *profile)
+struct linkset *linkset_find(struct worker_service *ws, const struct profile *profile,
+                             uint32_t replica)
 {
     for (struct list_node *n = bucket(ws, profile)->first; n != NULL; n = n->next) {
-        struct linkset *set = CONTAINER_OF(n, struct linkset, node);
-        if (profile_same(&set->profile, profile)) {
+        struct linkset *set = CONTAINER_OF(n, struct linkset, in_service);
+        if (set->replica == replica && profile_same(&set->profile, profile)) {
             return set;
         }
     }
@@ -30,16 +31,18 @@ struct linkset *linkset_use(struct linkset *set)
     return set;
 }
 
-struct linkset *linkset_get(struct worker_service *ws, const struct profile *profile)
+struct linkset *linkset_get(struct worker_service *ws, const struct profile *profile,
+                            uint32_t replica)
 {
-    struct linkset *set = linkset_find(ws, profile);
+    struct linkset *set = linkset_find(ws, profile, replica);
     if (set == NULL) {
         set = xcalloc(1, sizeof *set);
         set->service = ws;
+        set->replica = replica;
         set->refused = GREET_STEPS;
         profile_init(&set->profile);
         profile_copy(&set->profile, profile);
-        list_append(bucket(ws, profile), &set->node);
+        list_append(bucket(ws, profile), &set->in_service);
     }
     return linkset_use(set);
 }
@@ -53,10 +56,22 @@ void linkset_drop(struct linkset **where)
     }
     CHECK(set->warm.count == 0 && set->waiting.count == 0 && set->check == NULL &&
           set->control == NULL);
-    list_remove(&set->node);
+    list_remove(&set->in_service);
     profile_clear(&set->profile);
     buf_release(&set->refused_words);
     free(set);
+}
+
+bool linkset_serving(const struct linkset *set)
+{
+    return set->replica == 0 ? service_serving(set->service)
+                             : nodes_find(set->service, set->replica) != NULL;
+}
+
+bool linkset_may_open(const struct linkset *set)
+{
+    return set->replica == 0 ? service_may_open(set->service)
+                             : nodes_may_open(set->service, set->replica);
 }
 
 static uint32_t place_of(const struct linkset *set, uint32_t number)
@@ -93,10 +108,15 @@ void linkset_release(struct linkset *set)
     if (set->waiting.count == 0) {
         return;
     }
+    struct worker *w = set->service->worker;
     for (struct list_node *n = list_pop(&set->waiting); n != NULL; n = list_pop(&set->waiting)) {
-        list_append(&set->service->waiting, n);
+        if (set->replica == 0) {
+            list_append(&set->service->waiting, n);
+        } else {
+            worker_pump(w, CONTAINER_OF(n, struct session, waiting)); /* whatever the primary is */
+        }
     }
-    loop_again(set->service->worker->loop);
+    loop_again(w->loop);
 }
 
 /* Names are of no account to the server, so that its answer is not waited for. */
@@ -128,7 +148,9 @@ struct link *linkset_lease(struct linkset *set, struct session *s)
 static bool keep_warm(struct link *l)
 {
     struct worker *w = l->service->worker;
-    if (l->set->warm.count >= WARM_LINKS_PER_SET || w->warm_links >= WARM_LINKS_MAX) {
+    /* Where links are not shared each session comes back for one, from node to node. */
+    bool enough = l->set->warm.count >= WARM_LINKS_PER_SET || w->warm_links >= WARM_LINKS_MAX;
+    if (enough && service_shares(l->service)) {
         return false;
     }
     l->kind = LINK_WARM;
@@ -142,7 +164,7 @@ static bool keep_warm(struct link *l)
  * be read by the rules that hold for others (Redis 7.0: 10 arguments, 16 KiB). */
 static bool share(struct link *l)
 {
-    if (l->needs_auth) {
+    if (l->needs_auth || !service_shares(l->service)) {
         return false;
     }
     for (uint32_t i = 0; i < l->service->config->links_per_profile; i++) {
@@ -164,7 +186,7 @@ void linkset_give_back(struct session *s)
 {
     struct link *l = s->link;
     CHECK(l != NULL && l->kind == LINK_EXCLUSIVE && s->outstanding == 0);
-    if (link_is_clean(l) && l->generation == l->service->now->generation &&
+    if (link_is_clean(l) && (l->replica != 0 || l->generation == l->service->now->generation) &&
         (share(l) || keep_warm(l))) {
         s->link = NULL;
     } else {
@@ -193,14 +215,15 @@ void linkset_forget(struct link *l)
     }
 }
 
-/* All sets without credentials of their own are looked up no more: their sessions keep them, new
- * sessions find new ones. */
+/* All sets without credentials of their own that lead to the primary are looked up no more: their
+ * sessions keep them, new sessions find new ones. */
 static void begin_era(struct worker_service *ws)
 {
     for (uint32_t i = 0; i < LINKSET_BUCKETS; i++) {
         for (struct list_node *n = ws->sets[i].first, *next; n != NULL; n = next) {
             next = n->next;
-            if (!CONTAINER_OF(n, struct linkset, node)->profile.authenticated) {
+            const struct linkset *set = CONTAINER_OF(n, struct linkset, in_service);
+            if (!set->profile.authenticated && set->replica == 0) {
                 list_remove(n);
             }
         }
@@ -213,9 +236,16 @@ static void checked(struct linkset *set, const struct link *l)
     struct worker_service *ws = set->service;
     bool first = set->checked_ms == 0;
     set->checked_ms = loop_now_ms(ws->worker->loop);
+    if (set->replica != 0) { /* there are others for those that it does not let in */
+        set->needs_auth = l->needs_auth;
+        if (set->needs_auth) {
+            linkset_keep_refused(set);
+        }
+        return;
+    }
     if ((l->kind == LINK_CHECK || (l->kind == LINK_EXCLUSIVE && !first)) && l->needs_auth &&
         !set->needs_auth) {
-        if (list_on(&set->node)) {
+        if (list_on(&set->in_service)) {
             log_notice("default-user-closed", "service=%s action=\"new clients have to AUTH\"",
                        ws->config->name);
             begin_era(ws); /* who was let in stays in, as on a connection of its own */
@@ -254,7 +284,7 @@ bool linkset_check(struct linkset *set)
         loop_now_ms(ws->worker->loop) < set->checked_ms + CHECK_INTERVAL_MS) {
         return true;
     }
-    if (set->check == NULL && service_may_open(ws)) {
+    if (set->check == NULL && linkset_may_open(set)) {
         set->check = link_open(set, LINK_CHECK, NULL, GREET_STEPS);
     }
     return false;
@@ -265,6 +295,34 @@ void linkset_renew(struct linkset *set)
     set->refused = GREET_STEPS;
     set->checked_ms = 0;
     set->needs_auth = false;
+}
+
+void linkset_keep_refused(struct linkset *set)
+{
+    set->service->nodes.refuse = true;
+    if (!set->kept) {
+        set->kept = true;
+        (void)linkset_use(set);
+    }
+}
+
+void linkset_forget_refused(struct worker_service *ws, bool all)
+{
+    bool left = false;
+    for (uint32_t i = 0; i < LINKSET_BUCKETS && ws->nodes.refuse; i++) {
+        for (struct list_node *n = ws->sets[i].first, *next; n != NULL; n = next) {
+            next = n->next;
+            struct linkset *set = CONTAINER_OF(n, struct linkset, in_service);
+            if (set->kept && (all || nodes_find(ws, set->replica) == NULL)) {
+                linkset_renew(set);
+                set->kept = false;
+                linkset_drop(&set);
+            } else {
+                left = left || set->kept;
+            }
+        }
+    }
+    ws->nodes.refuse = left;
 }
 
 /* Part of the answer to its oldest request was handed on. (A push is dropped as it comes.) */
@@ -311,6 +369,7 @@ void linkset_lost(struct link *l, enum link_end end)
         reply_begun(l) ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker) : NULL;
     bool retires = begun != NULL && end == LINK_END_GENERATION && l->state == LINK_READY &&
                    journal_at(&l->journal, 0)->command->cls == COMMAND_READ;
+    bool harmless = l->replica != 0;
     linkset_forget(l);
     if (retires) {
         journal_keep_first(&l->journal);
@@ -322,7 +381,7 @@ void linkset_lost(struct link *l, enum link_end end)
         struct session *s = askers[i];
         s->link = retires && s == begun ? l : NULL;
         s->outstanding = s->link != NULL ? 1 : 0;
-        session_requests_lost(s, s == begun && !retires);
+        session_requests_lost(s, s == begun && !retires, harmless);
         session_pump(s);
     }
     free(askers);
@@ -344,7 +403,8 @@ void linkset_reclaim(struct session *s)
     journal_finish_partial(s->lost); /* that link goes on, and sends the rest of it */
     worker_leave_slot(w, s);
     worker_take_slot(w, s); /* what it asked has no asker now */
+    bool harmless = s->link->replica != 0;
     s->link = NULL;
     s->outstanding = 0;
-    session_requests_lost(s, begun);
+    session_requests_lost(s, begun, harmless);
 }

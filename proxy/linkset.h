@@ -1,5 +1,5 @@
-/* A worker's links of one profile: those that its sessions share, and idle ones kept warm for
- * sessions that need one alone for a while. */
+/* A worker's links of one profile to one node: those that its sessions share, and idle ones kept
+ * warm for sessions that need one alone for a while. */
 #ifndef VEDETTE_PROXY_LINKSET_H
 #define VEDETTE_PROXY_LINKSET_H
 
@@ -13,9 +13,11 @@ struct worker_service;
 
 struct linkset {
     struct worker_service *service;
-    struct list_node node;  /* among the service's sets; on none when a newer era has begun */
-    uint32_t users;         /* sessions and links of this set */
-    struct profile profile; /* constant */
+    struct list_node in_service; /* among its sets; on none when a newer era has begun */
+    uint32_t users;              /* sessions and links of this set */
+    struct profile profile;      /* constant, as is where they lead */
+    bool kept;        /* by its service: it must be known that its node refuses the profile */
+    uint32_t replica; /* 0: they lead to the primary; else to the replica with that id */
     struct link *shared[LINKS_PER_PROFILE_MAX]; /* on their way or ready; NULL: not opened */
     struct list warm;
     struct list waiting;        /* sessions, until a shared link takes more */
@@ -29,14 +31,28 @@ struct linkset {
     struct link *control; /* the one that unblocks the blocked; NULL: there is none */
 };
 
-/* The set of that profile, made where there is none; counts a user. */
-struct linkset *linkset_get(struct worker_service *ws, const struct profile *profile);
+/* The set of that profile, to that node, made where there is none; counts a user. */
+struct linkset *linkset_get(struct worker_service *ws, const struct profile *profile,
+                            uint32_t replica);
 /* The set, not counted; NULL where there is none. */
-struct linkset *linkset_find(struct worker_service *ws, const struct profile *profile);
+struct linkset *linkset_find(struct worker_service *ws, const struct profile *profile,
+                             uint32_t replica);
 struct linkset *linkset_use(struct linkset *set);
 /* One user less; *where becomes NULL (it may be). Without users the set is freed. */
 void linkset_drop(struct linkset **where);
 
+/* Requests may be sent to its node; a link may be opened there now. */
+bool linkset_serving(const struct linkset *set);
+bool linkset_may_open(const struct linkset *set);
+/* Its node does not take the profile. */
+static inline bool linkset_refused(const struct linkset *set)
+{
+    return set->refused != GREET_STEPS || set->needs_auth;
+}
+/* Keeps a set to a replica so that others do not ask again for a while. */
+void linkset_keep_refused(struct linkset *set);
+/* Lets go of those kept: all, or those whose replica is gone. */
+void linkset_forget_refused(struct worker_service *ws, bool all);
 /* The shared link that the session with this number uses; NULL: it is to be opened. */
 struct link *linkset_link(const struct linkset *set, uint32_t number);
 void linkset_open(struct linkset *set, uint32_t number);

@@ -4,6 +4,7 @@
 #include "proxy/base/log.h"
 #include "proxy/linkset.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_reads.h"
 #include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
@@ -12,6 +13,10 @@
 
 void say_not_executed(const struct session *s, struct buf *to)
 {
+    if (s->reader) {
+        reads_say_refused(s, to);
+        return;
+    }
     buf_printf(to, "-LOADING No primary available for '%.64s'; the command was not executed\r\n",
                s->service->config->name);
 }
@@ -113,6 +118,8 @@ void local_answer(struct session *s, const struct command *command, const struct
         session_give_str(s, "-NOAUTH Authentication required.\r\n");
     } else if (command->cls == COMMAND_REPLY && !s->refused && s->set->refused == GREET_STEPS) {
         mute_set(s, args);
+    } else if (command->cls == COMMAND_READONLY && !s->refused && s->set->refused == GREET_STEPS) {
+        reads_choose(s, command);
     } else if (command->cls == COMMAND_SETNAME) {
         set_name(s, args->v[2]);
     } else if (command->cls == COMMAND_GETNAME) {

@@ -189,11 +189,12 @@ void greeting_ask_id(struct greeting *g)
     add_step(g, GREET_ID, (struct slice[]){slice_str("CLIENT"), slice_str("ID")}, 2);
 }
 
-static bool role_is_other_than_master(struct slice reply)
+static bool is_other_role(struct slice reply, bool replica)
 {
     CHECK(reply.p != NULL);
+    const char *wanted = replica ? "$5\r\nslave" : "$6\r\nmaster";
     return reply.p[0] == '*' &&
-           memmem(reply.p, reply.n < 32 ? reply.n : 32, "$6\r\nmaster", 10) == NULL;
+           memmem(reply.p, reply.n < 32 ? reply.n : 32, wanted, strlen(wanted)) == NULL;
 }
 
 /* What a server says unasked before it closes: too many clients, protected mode. */
@@ -224,8 +225,8 @@ static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
     }
     CHECK(reply.p != NULL);
     enum greeting_step step = (enum greeting_step)g->steps[g->answered++];
-    if (step == GREET_ROLE && role_is_other_than_master(reply)) {
-        return GREETING_NOT_PRIMARY;
+    if (step == GREET_ROLE && is_other_role(reply, g->replica)) {
+        return GREETING_OTHER_ROLE;
     }
     if (step == GREET_ID && reply.p[0] == ':' && reply.n > 3 &&
         !slice_to_i64(slice_of(reply.p + 1, reply.n - 3), 1, INT64_MAX, &g->client_id)) {

@@ -49,11 +49,11 @@ enum greeting_step {
 };
 
 enum greeting_result {
-    GREETING_MORE,        /* answers are still missing */
-    GREETING_DONE,        /* the link has the profile and leads to a primary */
-    GREETING_REFUSED,     /* the server refused a part of the profile: see refused and words */
-    GREETING_NOT_PRIMARY, /* ROLE says something other than master */
-    GREETING_BROKEN,      /* not RESP, or an answer too large */
+    GREETING_MORE,       /* answers are still missing */
+    GREETING_DONE,       /* the link has the profile and leads to a primary */
+    GREETING_REFUSED,    /* the server refused a part of the profile: see refused and words */
+    GREETING_OTHER_ROLE, /* ROLE says something other than is wanted */
+    GREETING_BROKEN,     /* not RESP, or an answer too large */
 };
 
 struct greeting {
@@ -62,6 +62,7 @@ struct greeting {
     struct reply_scan scan;
     uint8_t steps[GREET_STEPS];
     uint8_t count, answered;
+    bool replica;               /* its role is to be that; to be set behind greeting_begin */
     int64_t client_id;          /* what CLIENT ID said; 0: it was not asked, or refused */
     bool needs_auth;            /* the server wants a password that it was not given */
     enum greeting_step refused; /* with GREETING_REFUSED; GREET_ROLE: the server turned us away */

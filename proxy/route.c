@@ -19,7 +19,8 @@ static bool is_of_session(const struct route_input *in)
         (cls == COMMAND_SETNAME && in->args == 3) || (cls == COMMAND_GETNAME && in->args == 2);
     bool wait = cls == COMMAND_WAIT && in->writes_lost &&
                 in->args == (strcmp(in->command->name, "wait") == 0 ? 3u : 4u);
-    return in->flag || (name && in->shares && !in->exclusive) || (wait && !in->multi);
+    bool reads = cls == COMMAND_READONLY && in->args == 1 && !in->multi;
+    return in->flag || reads || (name && in->shares && !in->exclusive) || (wait && !in->multi);
 }
 
 static bool is_local(const struct route_input *in)

@@ -227,7 +227,7 @@ static void greet(struct script_loader *l, struct slice bytes)
         (void)send_out(l);
         return;
     case GREETING_REFUSED: refused(l, buf_slice(&l->greeting.words)); return;
-    case GREETING_NOT_PRIMARY: finish(l, slice_str("it is not a primary")); return;
+    case GREETING_OTHER_ROLE: finish(l, slice_str("it is not a primary")); return;
     case GREETING_BROKEN: finish(l, slice_str("an answer that is not one")); return;
     }
 }

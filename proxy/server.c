@@ -35,6 +35,13 @@ struct hint_mail {
     enum hint hint;
 };
 
+struct replica_mail {
+    struct mail mail;
+    size_t service;
+    enum replica_hint hint;
+    uint32_t id;
+};
+
 struct report_mail {
     struct mail mail;
     size_t service;
@@ -75,6 +82,24 @@ void server_hint(struct server *s, size_t service, uint64_t generation, enum hin
                             .service = service,
                             .generation = generation,
                             .hint = hint};
+    loop_post(s->loop, &m->mail);
+}
+
+static void deliver_replica_hint(struct mail *mail, void *owner)
+{
+    struct replica_mail *m = CONTAINER_OF(mail, struct replica_mail, mail);
+    const struct server *s = server_of(owner);
+    if (s->watcher != NULL) {
+        watcher_hint_replica(s->watcher, m->service, m->hint, m->id);
+    }
+    free(m);
+}
+
+void server_hint_replica(struct server *s, size_t service, enum replica_hint hint, uint32_t id)
+{
+    struct replica_mail *m = xcalloc(1, sizeof *m);
+    *m = (struct replica_mail){
+        .mail = {.deliver = deliver_replica_hint}, .service = service, .hint = hint, .id = id};
     loop_post(s->loop, &m->mail);
 }
 

@@ -15,6 +15,8 @@ int server_run(const struct config *config);
 
 /* From workers, any thread. */
 void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint);
+/* As watcher_hint_replica. */
+void server_hint_replica(struct server *s, size_t service, enum replica_hint hint, uint32_t id);
 void server_report(struct server *s, size_t service, uint64_t generation,
                    const struct switch_report *report);
 /* The buffers of a worker hold that much more, or less, than when it said so before. */

@@ -131,8 +131,7 @@ void service_hint(struct worker_service *ws, uint64_t generation, enum hint hint
     }
 }
 
-/* Calls visit for every link that there is now; it may close that link and open others. */
-static void for_each_link(struct worker_service *ws, void (*visit)(struct link *l))
+void service_for_each_link(struct worker_service *ws, void (*visit)(struct link *l))
 {
     for (size_t n = ws->links.count; n > 0; n--) {
         struct list_node *node = list_pop(&ws->links);
@@ -143,8 +142,8 @@ static void for_each_link(struct worker_service *ws, void (*visit)(struct link *
 
 static void leave_old_primary(struct link *l)
 {
-    if (l->state == LINK_RETIRING) {
-        return;
+    if (l->state == LINK_RETIRING || l->replica != 0) {
+        return; /* replicas are left by what is known of them */
     }
     if (l->kind == LINK_EXCLUSIVE) {
         session_link_lost(l->session, LINK_END_GENERATION);
@@ -187,7 +186,7 @@ static void renew_sets(struct worker_service *ws)
 {
     for (uint32_t i = 0; i < LINKSET_BUCKETS; i++) {
         for (struct list_node *n = ws->sets[i].first; n != NULL; n = n->next) {
-            linkset_renew(CONTAINER_OF(n, struct linkset, node));
+            linkset_renew(CONTAINER_OF(n, struct linkset, in_service));
         }
     }
 }
@@ -202,7 +201,7 @@ static void look_after(struct link *l)
     }
     if (idle >= LINK_IDLE_CLOSE_MS) {
         link_close(&l, LINK_END_IDLE);
-    } else if (service_serving(l->service)) {
+    } else if (linkset_serving(l->set)) {
         link_ask(l, command_lookup_name(slice_str("ping")), ASKER_NOBODY,
                  slice_str("*1\r\n$4\r\nPING\r\n"));
     }
@@ -211,16 +210,16 @@ static void look_after(struct link *l)
 static void on_idle_timer(struct wheel_timer *timer)
 {
     struct worker_service *ws = CONTAINER_OF(timer, struct worker_service, idle_timer);
-    for_each_link(ws, look_after);
+    service_for_each_link(ws, look_after);
+    linkset_forget_refused(ws, true);
     loop_arm(ws->worker->loop, timer, LINK_IDLE_PING_MS, on_idle_timer);
 }
 
 void service_start(struct worker_service *ws)
 {
     scripts_start(ws);
-    if (service_shares(ws)) {
-        loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
-    }
+    nodes_start(ws);
+    loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
 }
 
 static void close_unused(struct link *l)
@@ -254,7 +253,7 @@ static void learn_commands(struct worker_service *ws)
 /* The primary may be sent to. */
 static void serve(struct worker_service *ws)
 {
-    for_each_link(ws, go_on); /* those that were there before */
+    service_for_each_link(ws, go_on); /* those that were there before */
     release_refused(ws);
     ws->report_due = true;
 }
@@ -265,6 +264,8 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     ws->now = now;
     learn_commands(ws);
     bool moved = before.generation != now->generation;
+    bool stirred = moved || before.state != now->state;
+    nodes_adopt(ws, stirred);
     if (before.state == SERVICE_SERVING && (moved || now->state != SERVICE_SERVING)) {
         /* Who waited for no more than a link of its own is not part of the tale. */
         ws->report.waited = ws->waiting.count + ws->refused.count;
@@ -273,9 +274,9 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     if (moved) {
         ws->retry_at_ms = ws->retry_delay_ms = 0;
         renew_sets(ws);
-        for_each_link(ws, leave_old_primary);
+        service_for_each_link(ws, leave_old_primary);
     }
-    if (now->state != SERVICE_SERVING) {
+    if (now->state != SERVICE_SERVING && stirred) {
         forsake_waiting(ws);
     }
     if (now->state == SERVICE_HOLDING && before.state != SERVICE_HOLDING) {
@@ -335,7 +336,9 @@ void service_stop(struct worker_service *ws)
     loop_disarm(ws->worker->loop, &ws->scout_timer);
     loop_disarm(ws->worker->loop, &ws->retry_timer);
     loop_disarm(ws->worker->loop, &ws->idle_timer);
-    for_each_link(ws, close_unused);
+    service_for_each_link(ws, close_unused);
+    linkset_forget_refused(ws, true);
+    nodes_stop(ws);
     scripts_stop(ws);
     learnt_free(&ws->learnt);
 }

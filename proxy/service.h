@@ -7,9 +7,11 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/list.h"
 #include "proxy/base/wheel.h"
+#include "proxy/nodes.h"
 #include "sentinel/topology.h"
 #include "sentinel/watcher.h"
 
+struct link;
 struct session;
 struct worker;
 
@@ -38,7 +40,8 @@ struct worker_service {
     uint64_t retry_at_ms; /* no link is opened before: the last attempt failed */
     uint64_t retry_delay_ms;
     struct wheel_timer retry_timer;
-    struct wheel_timer idle_timer;  /* looks for links without requests */
+    struct wheel_timer idle_timer; /* looks for links without requests */
+    struct nodes nodes;
     uint64_t hinted_ms[HINT_KINDS]; /* when the main thread was last told */
     bool report_due;
     struct switch_report report;
@@ -72,6 +75,8 @@ void service_unwait(struct worker_service *ws, struct session *s);
 /* s must not send its request before a scout has. */
 bool service_holds_back(const struct worker_service *ws, const struct session *s);
 void service_hint(struct worker_service *ws, uint64_t generation, enum hint hint);
+/* Calls visit for every link that there is now; it may close that link and open others. */
+void service_for_each_link(struct worker_service *ws, void (*visit)(struct link *l));
 /* The worker adopts a new topology: at the start of its flush phase only. */
 void service_adopt(struct worker_service *ws, const struct topology_service *now);
 /* The primary has got the scripts, as far as it could: what waits goes on. */

@@ -9,6 +9,7 @@
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/session_blocking.h"
+#include "proxy/session_reads.h"
 #include "proxy/session_redirect.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
@@ -44,7 +45,7 @@ static struct session *session_of(void *owner)
     return s;
 }
 
-struct session *session_open(struct worker_service *service, int fd)
+struct session *session_open(struct worker_service *service, int fd, bool reader)
 {
     struct session *s = xcalloc(1, sizeof *s);
     s->magic = SESSION_MAGIC;
@@ -55,6 +56,7 @@ struct session *session_open(struct worker_service *service, int fd)
         return NULL;
     }
     s->reading = true;
+    s->reader = reader;
     session_set_plain_profile(s);
     worker_take_slot(service->worker, s);
     list_append(&service->worker->sessions, &s->node);
@@ -64,10 +66,12 @@ struct session *session_open(struct worker_service *service, int fd)
 void session_set_plain_profile(struct session *s)
 {
     struct profile plain;
+    uint32_t home = s->reader && s->set != NULL ? s->set->replica : 0;
     profile_init(&plain);
     linkset_drop(&s->set);
-    s->set = linkset_get(s->service, &plain);
+    s->set = linkset_get(s->service, &plain, home);
     s->vetted = s->refused = false;
+    reads_begin(s);
 }
 
 /* Its own link dies with it; on a shared one its requests become orphans as far as they were sent,
@@ -207,6 +211,7 @@ void session_free(struct session *s)
     chain_clear(&s->out);
     tentative_clear(&s->tentative);
     transaction_free(&s->transaction);
+    reads_end(s);
     linkset_drop(&s->set);
     buf_release(&s->name);
     session_forget_asked(s);
@@ -253,14 +258,16 @@ static void end_of_input(struct session *s)
 void session_forsake(struct session *s)
 {
     bool leaves = s->state == SESSION_ENDING || (s->state == SESSION_OPEN && s->left);
-    if (!leaves || service_serving(s->service)) {
+    if (!leaves || linkset_serving(s->set)) {
         return;
     }
     uint32_t dropped = 0;
-    if (s->link != NULL && s->link->kind == LINK_SHARED) {
+    if (s->link != NULL && s->link->kind == LINK_SHARED && s->link->replica == 0) {
         dropped = journal_drop_unsent(&s->link->journal, s->asker);
         s->outstanding -= dropped;
-        if (s->outstanding == 0) {
+        if (s->outstanding == 0 && s->tentative != NULL) {
+            tentative_decide(s); /* nothing more is awaited */
+        } else if (s->outstanding == 0) {
             s->link = NULL;
             session_forget_asked(s);
         }

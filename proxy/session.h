@@ -116,10 +116,18 @@ struct session {
     enum replies replies;
     bool pinned;         /* it has said what only a link of its own may hear */
     uint16_t large_left; /* replies that have to be small until it may share links again */
-    uint64_t wrote_in;   /* generation of its last write; 0: none */
-    bool multi, watch;   /* as of the last answer */
-    bool multi_lost;     /* it can't be carried out any more */
-    bool watch_lost;     /* on a link that is gone */
+    /* where its reads go: session_reads.h */
+    uint8_t reads;              /* enum config_reads */
+    bool reader;                /* it came by read-listen, and lives on a replica */
+    bool to_primary;            /* the next ones: a replica has refused one of them */
+    bool catching_up;           /* one waits for a moment */
+    uint32_t caught_up_ms;      /* when one did so last */
+    struct linkset *read_set;   /* of the node that they were given last, counted; NULL: none */
+    uint64_t need, seen, wrote; /* in rounds of probes */
+    uint64_t wrote_in;          /* generation of its last write; 0: none */
+    bool multi, watch;          /* as of the last answer */
+    bool multi_lost;            /* it can't be carried out any more */
+    bool watch_lost;            /* on a link that is gone */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
     bool no_evict, no_touch;         /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
@@ -142,8 +150,9 @@ struct session {
     struct wheel_timer patience_timer;
 };
 
-/* A session for an accepted connection; NULL (fd closed) when it can't be watched. */
-struct session *session_open(struct worker_service *service, int fd);
+/* A session for an accepted connection, by read-listen or not; NULL (fd closed) when it can't be
+ * watched. */
+struct session *session_open(struct worker_service *service, int fd, bool reader);
 /* Takes whatever input can be taken now. Safe at any time. */
 void session_pump(struct session *s);
 /* Writes what there is; called once per turn for touched sessions. */
@@ -185,8 +194,9 @@ void session_start_waiting(struct session *s);
 void session_link_ready(struct session *s);
 void session_link_lost(struct session *s, enum link_end end);
 /* A link that it shared is lost: s->lost has what it left, which is parked or answered, and is
- * freed. begun: part of a reply was given that can't be continued. */
-void session_requests_lost(struct session *s, bool begun);
+ * freed. begun: part of a reply was given that can't be continued. harmless: it led to a replica,
+ * where nothing that was sent has changed anything. */
+void session_requests_lost(struct session *s, bool begun, bool harmless);
 /* There is room for more bytes of a large request. */
 void session_link_drained(struct session *s);
 /* One whole reply of that RESP type; '>' answers nothing. */

@@ -173,7 +173,8 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
     if (s->uncarried != NULL && s->link != NULL && s->link->raw) {
         request_scan_reset(&s->scan);
     } else {
-        s->streaming = s->link != NULL && s->outstanding > 0;
+        const struct journal *j = s->link != NULL ? &s->link->journal : NULL;
+        s->streaming = s->outstanding > 0 && journal_at(j, j->count - 1)->end == UINT64_MAX;
         s->swallowing = !s->streaming;
     }
     return true;
@@ -254,6 +255,7 @@ static bool on_plain_link(const struct session *s)
 static size_t take_run(struct session *s, struct block *block, struct slice bytes, unsigned *budget)
 {
     struct link *l = s->link;
+    uint32_t mask = l->replica != 0 || s->reader ? s->service->nodes.mask : UINT32_MAX;
     const char *p = bytes.p, *end = p + bytes.n;
     while (*budget > 0 && s->outstanding < SESSION_OUTSTANDING_MAX && link_has_room(l)) {
         struct slice name;
@@ -262,7 +264,7 @@ static size_t take_run(struct session *s, struct block *block, struct slice byte
             break;
         }
         const struct command *command = learnt_lookup_plain(s->service->learnt, name);
-        if (command == NULL || !command_is_plain(command)) {
+        if (command == NULL || !command_is_plain(command) || !command_goes(command, mask)) {
             break;
         }
         journal_add(&l->journal, command, s->asker, (size_t)(next - p));
@@ -446,9 +448,11 @@ bool input_blocked(const struct session *s)
 void input_drop_frames(struct session *s)
 {
     struct list kept = {0};
+    bool all = true;
     for (struct list_node *n = list_pop(&s->parked); n != NULL; n = list_pop(&s->parked)) {
         struct parked *item = CONTAINER_OF(n, struct parked, node);
-        if (item->is_answer) {
+        all = all && item->is_answer; /* one behind a request would be taken for its answer */
+        if (all) {
             list_append(&kept, n);
         } else {
             parked_free(item);

@@ -41,7 +41,7 @@ bool input_blocked(const struct session *s);
 void input_give_answers(struct session *s);
 /* Drops all that is parked and read. */
 void input_drop(struct session *s);
-/* Drops the requests, not the answers that are owed. */
+/* Drops the requests, and what stands behind the first of them; not the answers owed before. */
 void input_drop_frames(struct session *s);
 /* The waiting time is over: every whole request that waits is answered as not executed. */
 void input_expire(struct session *s);

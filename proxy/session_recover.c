@@ -8,6 +8,8 @@
  *   sent, anything else                 in doubt: said once, never sent again
  *   a transaction whose EXEC was sent   its commands were queued, EXEC is in doubt
  *   a transaction whose EXEC was not    goes back; what was answered of it is said again before
+ *
+ * What a replica's link leaves goes back, all of it: nothing that was sent there changes anything.
  */
 #include "proxy/session_blocking.h"
 
@@ -15,6 +17,7 @@
 
 #include "proxy/base/log.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_reads.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
 #include "proxy/session_tracking.h"
@@ -32,6 +35,7 @@ struct judgement {
     struct session *s;
     const struct journal *journal;
     enum verdict *verdicts;
+    bool harmless; /* it is a replica's: nothing has changed anything */
 };
 
 static bool was_sent(const struct journal *j, const struct record *r)
@@ -50,16 +54,17 @@ static bool was_unblocked(const struct session *s, const struct record *r)
     return r->command->may_block && s->link != NULL && s->link->unblock == UNBLOCK_PROVEN;
 }
 
-static enum verdict judge_plain(const struct session *s, const struct journal *j,
-                                const struct record *r, bool doubt_behind)
+static enum verdict judge_plain(const struct judgement *g, const struct record *r,
+                                bool doubt_behind)
 {
+    const struct journal *j = g->journal;
     if (r->asker.own) {
         return NONE;
     }
     if (!was_sent(j, r)) {
         return again(j, r);
     }
-    bool repeatable = command_repeatable(r->command) || was_unblocked(s, r);
+    bool repeatable = g->harmless || command_repeatable(r->command) || was_unblocked(g->s, r);
     if (repeatable && !doubt_behind && journal_has(j, r)) {
         return AGAIN;
     }
@@ -84,7 +89,7 @@ static uint32_t judge_transaction(struct judgement *g, uint32_t from)
             last = r;
         }
     }
-    bool ended = last != NULL && was_sent(j, last);
+    bool ended = last != NULL && was_sent(j, last) && !g->harmless;
     for (uint32_t i = from; i < end; i++) {
         g->verdicts[i] = NONE;
         const struct record *r = journal_at(j, i);
@@ -123,7 +128,7 @@ static void judge(struct judgement *g)
             g->verdicts[i] = OK; /* forgotten by what ended the transaction */
         } else if (g->verdicts[i] == NONE) {
             bool sees = r->command->cls != COMMAND_SUBSCRIBE; /* which reads nothing */
-            g->verdicts[i] = judge_plain(g->s, j, r, sees && doubt_behind);
+            g->verdicts[i] = judge_plain(g, r, sees && doubt_behind);
         }
         enum verdict v = g->verdicts[i];
         ended_behind = ended_behind || (ends_transaction(r) && (v == OK || v == EXEC_DOUBT));
@@ -238,10 +243,13 @@ static void park_in_front(struct session *s, struct list *items)
     }
 }
 
-static void give_back(struct session *s, const struct journal *j)
+static void give_back(struct session *s, const struct journal *j, bool harmless)
 {
     s->healed = 0;
-    struct judgement g = {.s = s, .journal = j};
+    struct judgement g = {.s = s, .journal = j, .harmless = harmless};
+    if (!harmless && j->count > 0) {
+        reads_lost(s);
+    }
     g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
     bool settled = s->tentative != NULL && tentative_settled(s, j);
     if (settled) {
@@ -307,7 +315,7 @@ void session_end(struct session *s, enum session_end end, const char *what)
     session_finish(s, end); /* what was answered before is still given */
 }
 
-void session_requests_lost(struct session *s, bool begun)
+void session_requests_lost(struct session *s, bool begun, bool harmless)
 {
     struct journal *j = s->lost;
     s->lost = NULL;
@@ -317,7 +325,7 @@ void session_requests_lost(struct session *s, bool begun)
         if (s->scout) {
             service_unwait(s->service, s);
         }
-        give_back(s, j);
+        give_back(s, j, harmless);
     }
     journal_clear(j);
     free(j);
@@ -337,7 +345,7 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
     for (uint32_t i = 1; i < j->count; i++) {
         journal_adopt(&rest, &s->service->worker->pool, j, journal_at(j, i));
     }
-    give_back(s, &rest);
+    give_back(s, &rest, s->link->replica != 0);
     journal_clear(&rest);
     journal_keep_first(j);
     s->outstanding = 1;
@@ -371,7 +379,7 @@ void session_give_up_link(struct session *s, enum link_end end)
         service_unwait(s->service, s);
     }
     bool blurred = transaction_blurs_profile(s);
-    give_back(s, &s->link->journal);
+    give_back(s, &s->link->journal, s->link->replica != 0);
     s->outstanding = s->restoring = 0;
     if (blurred) {
         input_give_answers(s); /* EXEC is told that it is in doubt */

@@ -1,5 +1,6 @@
 /* Answers on their way from a link to the client, and what they make of the session. */
 #include "proxy/session_blocking.h"
+#include "proxy/session_reads.h"
 
 #include <stdlib.h>
 
@@ -15,7 +16,7 @@
 /* The session has another profile from now on. Its own link has taken it on with it. */
 static void take_profile(struct session *s, const struct profile *profile)
 {
-    struct linkset *set = linkset_get(s->service, profile);
+    struct linkset *set = linkset_get(s->service, profile, s->set->replica);
     set->refused = GREET_STEPS; /* the server has just accepted all of it */
     s->refused = false;
     linkset_drop(&s->set);
@@ -26,6 +27,7 @@ static void take_profile(struct session *s, const struct profile *profile)
         s->link->needs_auth = s->link->needs_auth && !profile->authenticated;
         linkset_drop(&before);
     }
+    reads_profile_changed(s);
 }
 
 /* An AUTH, HELLO, SELECT or CLIENT SETNAME was answered. */
@@ -117,9 +119,12 @@ static void note_answer(struct session *s, const struct command *command, struct
     if (!command_repeatable(command)) {
         s->wrote_in = s->link->generation;
     }
+    reads_answered(s, s->link, reads_told(command));
     if (!s->link->proven) {
         s->link->proven = true;
-        service_link_proven(s->service);
+        if (s->link->replica == 0) {
+            service_link_proven(s->service);
+        }
     }
     if (s->scout) {
         service_scout_succeeded(s->service, s);
@@ -240,12 +245,15 @@ void session_replies(struct session *s, uint32_t count, struct block *block, str
     struct link *l = s->link;
     CHECK(l != NULL && count <= s->outstanding);
     session_give(s, block, replies);
-    for (uint32_t i = 0; i < count; i++) {
-        if (journal_at(&l->journal, i)->command->cls != COMMAND_READ) {
-            s->wrote_in = l->generation;
-            break;
-        }
+    enum reads_told told = READS_TOLD_NOTHING;
+    for (uint32_t i = 0; i < count && told != READS_TOLD_WRITE; i++) {
+        enum reads_told one = reads_told(journal_at(&l->journal, i)->command);
+        told = one > told ? one : told;
     }
+    if (told == READS_TOLD_WRITE) {
+        s->wrote_in = l->generation;
+    }
+    reads_answered(s, l, told);
     s->last_deadline_ms = 0;
     journal_answered_all(&l->journal, count);
     s->outstanding -= count;
@@ -288,6 +296,10 @@ void session_become_raw(struct session *s, const char *why)
 {
     struct link *l = s->link;
     CHECK(l->kind == LINK_EXCLUSIVE);
+    if (s->reader) { /* nobody would see what it writes */
+        session_end(s, SESSION_END_UNCARRIED, why);
+        return;
+    }
     journal_forget_requests(&l->journal);
     session_forget_asked(s);
     s->outstanding = 0;
@@ -305,7 +317,7 @@ void session_raw_bytes(struct session *s, struct block *block, struct slice byte
  * only its MULTI refused, the rest of the transaction would run on the shared one. */
 static void shut_out(struct session *s)
 {
-    struct linkset *set = linkset_get(s->service, &s->set->profile);
+    struct linkset *set = linkset_get(s->service, &s->set->profile, s->set->replica);
     if (s->multi) {
         transaction_abort(s);
     }
@@ -318,7 +330,9 @@ void session_link_ready(struct session *s)
 {
     if (!s->set->profile.authenticated) {
         linkset_ready(s->link);
-        if (service_shares(s->service) && s->link->needs_auth && !s->set->needs_auth) {
+        if (s->link->replica != 0 && s->link->needs_auth) {
+            link_close(&s->link, LINK_END_GREETING); /* another node may let it in */
+        } else if (service_shares(s->service) && s->link->needs_auth && !s->set->needs_auth) {
             shut_out(s);
         }
     }

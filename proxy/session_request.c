@@ -10,6 +10,7 @@
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_reads.h"
 #include "proxy/session_redirect.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_subscribe.h"
@@ -45,8 +46,9 @@ void request_ask_profile(struct session *s, const struct command *command, const
 static struct linkset *set_asked_for(const struct session *s, const struct request *r)
 {
     struct asked *asked = asked_by(s, r);
-    struct linkset *set =
-        asked->form == PROFILE_PLAIN ? linkset_find(s->service, &asked->profile) : NULL;
+    struct linkset *set = asked->form == PROFILE_PLAIN
+                              ? linkset_find(s->service, &asked->profile, s->set->replica)
+                              : NULL;
     profile_clear(&asked->profile);
     buf_release(&asked->name);
     free(asked);
@@ -55,7 +57,7 @@ static struct linkset *set_asked_for(const struct session *s, const struct reque
 }
 
 static const struct command select_same = {
-    .name = "select", .cls = COMMAND_READ, .link = COMMAND_SHARED};
+    .name = "select", .cls = COMMAND_READ, .link = COMMAND_SHARED, .replica = REPLICA_BLIND};
 
 const struct command *request_command(const struct session *s, const struct args *args)
 {
@@ -74,6 +76,13 @@ static bool is_whole(const struct link *l)
     return l != NULL && l->state == LINK_READY && l->bare_from == GREET_STEPS;
 }
 
+/* A link of the session's own that leads to where those of the set do. */
+static struct link *own_link_to(const struct session *s, const struct linkset *set)
+{
+    struct link *l = s->link;
+    return l != NULL && l->kind == LINK_EXCLUSIVE && l->replica == set->replica ? l : NULL;
+}
+
 static struct aim aim_at(const struct session *s, const struct request *r)
 {
     struct aim a = {.set = s->set, .until = s->set->refused};
@@ -87,14 +96,25 @@ static struct aim aim_at(const struct session *s, const struct request *r)
     if (!a.exclusive && command_changes_profile(r->command)) {
         a.set = set_asked_for(s, r);
         a.exclusive = a.set == NULL;
+        a.set = a.set != NULL ? a.set : s->set;
     }
     if (!a.exclusive) {
         a.link = linkset_link(a.set, s->asker.slot);
         a.exclusive = a.set->refused != GREET_STEPS && (s->refused || !is_whole(a.link));
     }
     if (a.exclusive) {
-        a.link = s->link != NULL && s->link->kind == LINK_EXCLUSIVE ? s->link : NULL;
+        a.link = own_link_to(s, a.set);
     }
+    return a;
+}
+
+static struct aim aim_at_replica(const struct session *s, const struct request *r,
+                                 struct linkset *set)
+{
+    struct aim a = {.set = set, .until = GREET_STEPS};
+    a.exclusive =
+        !service_shares(s->service) || r->command->link != COMMAND_SHARED || s->large_left > 0;
+    a.link = a.exclusive ? own_link_to(s, set) : linkset_link(set, s->asker.slot);
     return a;
 }
 
@@ -130,7 +150,7 @@ static enum route decide(const struct session *s, const struct request *r, const
         .elsewhere = s->link != l,
         .shares = service_shares(s->service),
         .exclusive = a->exclusive,
-        .serving = service_serving(s->service),
+        .serving = linkset_serving(a->set),
         .link_open = l != NULL,
         .link_ready = l != NULL && link_sendable(l) && !full(l) && s->restoring == 0 &&
                       !redirect_holds(s) && (!raw || l->journal.count == 0),
@@ -204,6 +224,16 @@ void session_stop_waiting(struct session *s)
     list_remove(&s->waiting);
 }
 
+/* It waits until its node may be reached. */
+static void wait_for_node(struct session *s, const struct linkset *set)
+{
+    if (set->replica != 0) {
+        nodes_wait(s->service, s, true);
+    } else {
+        service_wait(s->service, s);
+    }
+}
+
 /* True if a client without credentials is to be served as its profile says; false: not known yet.
  */
 static bool is_vetted(struct session *s)
@@ -211,8 +241,8 @@ static bool is_vetted(struct session *s)
     if ((s->vetted && !s->set->needs_auth) || !service_shares(s->service)) {
         return true;
     }
-    if (!s->set->profile.authenticated && !list_on(&s->set->node)) {
-        struct linkset *now = linkset_get(s->service, &s->set->profile);
+    if (!s->set->profile.authenticated && !list_on(&s->set->in_service)) {
+        struct linkset *now = linkset_get(s->service, &s->set->profile, s->set->replica);
         linkset_drop(&s->set); /* it came too late for that era */
         s->set = now;
     }
@@ -222,7 +252,7 @@ static bool is_vetted(struct session *s)
         if (s->set->check != NULL) {
             linkset_wait(s->set, s);
         } else {
-            service_wait(s->service, s);
+            wait_for_node(s, s->set);
         }
     }
     return s->vetted;
@@ -238,9 +268,9 @@ static void move_to(struct session *s, struct link *l)
 }
 
 /* A link of its own from those kept warm. */
-static bool lease(struct session *s)
+static bool lease(struct session *s, struct linkset *set)
 {
-    s->link = s->set->refused == GREET_STEPS ? linkset_lease(s->set, s) : NULL;
+    s->link = set->refused == GREET_STEPS ? linkset_lease(set, s) : NULL;
     if (s->link != NULL) {
         session_restore(s);
     }
@@ -264,13 +294,20 @@ void session_seek_link(struct session *s)
         s->state != SESSION_OPEN) {
         return;
     }
-    if (s->set->refused != GREET_STEPS || s->set->needs_auth) {
+    enum reads_way way = s->reader ? reader_settle(s) : READS_WAY_PRIMARY;
+    if (way == READS_WAY_REFUSED) {
+        nodes_wait(s->service, s, false); /* it asks for nothing: it may wait */
+    }
+    if (way == READS_WAY_REFUSED || way == READS_WAY_WAIT) {
+        return;
+    }
+    if (linkset_refused(s->set)) {
         listening_refused(s);
         return;
     }
-    if (!service_may_open(s->service)) {
-        service_wait(s->service, s);
-    } else if (!lease(s)) {
+    if (!linkset_may_open(s->set)) {
+        wait_for_node(s, s->set);
+    } else if (!lease(s, s->set)) {
         s->link = link_open(s->set, LINK_EXCLUSIVE, s, GREET_STEPS);
     }
 }
@@ -286,14 +323,14 @@ static bool want_link(struct session *s, const struct aim *a)
     if (!a->exclusive && linkset_link(a->set, s->asker.slot) != NULL) {
         return true; /* the very link it had */
     }
-    if (a->exclusive && lease(s)) {
+    if (a->exclusive && lease(s, a->set)) {
         return true;
     }
     session_start_waiting(s);
-    if (!service_may_open(s->service)) {
-        service_wait(s->service, s);
+    if (!linkset_may_open(a->set)) {
+        wait_for_node(s, a->set);
     } else if (a->exclusive) {
-        s->link = link_open(s->set, LINK_EXCLUSIVE, s, a->until);
+        s->link = link_open(a->set, LINK_EXCLUSIVE, s, a->until);
     } else {
         linkset_open(a->set, s->asker.slot);
         linkset_wait(a->set, s);
@@ -305,10 +342,10 @@ static bool want_link(struct session *s, const struct aim *a)
 static void wait_for_primary(struct session *s, const struct aim *a)
 {
     session_start_waiting(s);
-    if (!a->exclusive && a->link != NULL && service_serving(s->service)) {
+    if (!a->exclusive && a->link != NULL && linkset_serving(a->set)) {
         linkset_wait(a->set, s);
     } else if (!a->exclusive || s->link == NULL) {
-        service_wait(s->service, s);
+        wait_for_node(s, a->set);
     }
 }
 
@@ -352,7 +389,21 @@ static bool submit(struct session *s, const struct request *r, const struct aim 
     if (!l->raw && r->whole) {
         journal_end(&l->journal);
     }
+    if (s->reads != READS_PRIMARY) {
+        nodes_count(l); /* for those that choose in this turn */
+    }
     link_touch(l);
+    return true;
+}
+
+/* It can't be had anywhere. */
+static bool refuse_read(struct session *s)
+{
+    struct buf error = {0};
+    session_stop_waiting(s);
+    reads_say_refused(s, &error);
+    session_give(s, NULL, buf_slice(&error));
+    buf_release(&error);
     return true;
 }
 
@@ -364,16 +415,38 @@ bool request_take(struct session *s, const struct request *r)
 
 bool request_take_aloud(struct session *s, const struct request *r)
 {
+    if (s->reader && reader_refuses(s, r)) {
+        return reader_refuse(s);
+    }
     return r->command->may_block ? blocking_take(s, r) : request_send(s, r);
+}
+
+/* The node that a request goes to, where that is not the primary for certain: *replica. False: it
+ * waits; or it was refused, and *refused says so. */
+static bool find_node(struct session *s, const struct request *r, struct linkset **replica,
+                      bool *refused)
+{
+    enum reads_way way = s->reader ? reader_way(s, r->command) : reads_way(s, r, replica);
+    if (way == READS_WAY_WAIT) {
+        session_start_waiting(s);
+        return false;
+    }
+    *refused = way == READS_WAY_REFUSED && refuse_read(s);
+    return !*refused;
 }
 
 bool request_send(struct session *s, const struct request *r)
 {
+    struct linkset *replica = NULL;
+    bool refused = false;
+    if (s->reads != READS_PRIMARY && !find_node(s, r, &replica, &refused)) {
+        return refused;
+    }
     if (r->command->cls != COMMAND_AUTH && !is_vetted(s)) {
         return false;
     }
     for (;;) {
-        struct aim a = aim_at(s, r);
+        struct aim a = replica != NULL ? aim_at_replica(s, r, replica) : aim_at(s, r);
         switch (decide(s, r, &a)) {
         case ROUTE_DRAIN: return false;
         case ROUTE_OPEN:

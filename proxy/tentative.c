@@ -8,6 +8,7 @@
 #include "proxy/resp/emit.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_mute.h"
+#include "proxy/session_reads.h"
 #include "proxy/session_restore.h"
 #include "proxy/session_tracking.h"
 #include "proxy/worker.h"
@@ -125,9 +126,39 @@ static void ask_role(struct session *s)
     buf_release(&role);
 }
 
+/* Until it is decided what becomes of what was sent. */
+static struct tentative *keep_from_now(struct session *s, const struct record *r,
+                                       struct slice reply)
+{
+    log_limited(LOG_INFO, "request-refused", "service=%s command=%s answer=%s",
+                s->service->config->name, r->command->name,
+                log_quote(slice_of(reply.p, reply.n - 2)));
+    s->tentative = xcalloc(1, sizeof *s->tentative);
+    s->tentative->safe = true;
+    s->tentative->multi = s->multi;
+    /* What is not sent yet stays here; on a shared link it is others' turn too. */
+    s->link->frozen = s->link->kind == LINK_EXCLUSIVE;
+    return s->tentative;
+}
+
+/* On a link to a replica, where nothing can have been done. */
+static bool begin_at_replica(struct session *s, const struct record *r, struct slice reply)
+{
+    if (!reads_refused(s, r, reply) || !journal_has(&s->link->journal, r) ||
+        !transaction_can_move(s)) {
+        return false;
+    }
+    keep_from_now(s, r, reply)->elsewhere = true;
+    reads_turn_away(s, r, reply);
+    return true;
+}
+
 static bool begin(struct session *s, const struct record *r, struct slice reply)
 {
     const struct command *command = r->command;
+    if (s->link->replica != 0) {
+        return begin_at_replica(s, r, reply);
+    }
     bool forgeable = command->forgeable && !s->multi; /* queued, it has not spoken yet */
     if (tells_demotion(reply) && !forgeable) {
         service_hint(s->service, s->link->generation, HINT_REFUSED);
@@ -142,15 +173,9 @@ static bool begin(struct session *s, const struct record *r, struct slice reply)
     if (forgeable && !lost_script) {
         ask_role(s);
     }
-    log_limited(LOG_INFO, "request-refused", "service=%s command=%s answer=%s",
-                s->service->config->name, command->name, log_quote(slice_of(reply.p, reply.n - 2)));
-    s->tentative = xcalloc(1, sizeof *s->tentative);
-    s->tentative->safe = true;
-    s->tentative->ask_role = forgeable && !lost_script;
-    s->tentative->multi = s->multi;
-    s->tentative->healing = healing;
-    /* What is not sent yet stays here; on a shared link it is others' turn too. */
-    s->link->frozen = s->link->kind == LINK_EXCLUSIVE;
+    struct tentative *t = keep_from_now(s, r, reply);
+    t->ask_role = forgeable && !lost_script;
+    t->healing = healing;
     return true;
 }
 
@@ -174,6 +199,9 @@ static bool queued_is_safe(struct tentative *t, const struct command *command, s
 static bool answer_is_safe(struct session *s, const struct record *r, struct slice reply)
 {
     struct tentative *t = s->tentative;
+    if (r->asker.own && t->elsewhere) {
+        return true;
+    }
     if (r->asker.own && t->healing != NULL) {
         return healing_takes(s, t->healing, reply);
     }
@@ -185,10 +213,13 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
         return true;
     }
     if (t->multi) {
-        return queued_is_safe(t, r->command, reply);
+        return queued_is_safe(t, r->command, reply) || t->elsewhere;
     }
     if (r->command->cls == COMMAND_MULTI && reply.p[0] == '+') {
         t->multi = true;
+        return true;
+    }
+    if (t->elsewhere) {
         return true;
     }
     if (ran_not(s, r, reply)) {
@@ -230,11 +261,13 @@ void tentative_decide(struct session *s)
     } else if (awaited == 0) {
         log_debug("requests-taken-back", "service=%s requests=%zu", s->service->config->name,
                   t->kept.count);
-        bool heals = t->healing != NULL;
+        bool heals = t->healing != NULL, elsewhere = t->elsewhere;
         uint32_t requests = (uint32_t)t->kept.count;
         session_take_back(s);
         if (heals) {
             s->healed = requests;
+            worker_again(s->service->worker, s);
+        } else if (elsewhere) {
             worker_again(s->service->worker, s);
         } else {
             service_wait_refused(s->service, s);
@@ -281,7 +314,7 @@ bool tentative_settled(const struct session *s, const struct journal *left)
     for (uint32_t i = 0; i < left->count && safe; i++) {
         const struct record *r = journal_at(left, i);
         enum command_class cls = r->command->cls;
-        if (journal_state(left, r) != RECORD_SENT) {
+        if (t->elsewhere || journal_state(left, r) != RECORD_SENT) {
             break; /* so is nothing behind it */
         }
         if (multi) {

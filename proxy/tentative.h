@@ -28,6 +28,7 @@ struct tentative {
     bool multi;              /* in a transaction, as of the last reply kept */
     bool spoilt;             /* ... in which something was refused: its EXEC runs nothing */
     bool overtaken;          /* by a push */
+    bool elsewhere;          /* by a replica: another node is asked at once */
     struct healing *healing; /* scripts that the server has lost: see session_input.h; or NULL */
     struct list kept;        /* oldest first */
     size_t reply_bytes;

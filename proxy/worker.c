@@ -23,6 +23,7 @@ struct client_mail {
     struct mail mail;
     size_t service;
     int fd;
+    bool reader;
 };
 
 struct topology_mail {
@@ -226,6 +227,9 @@ static void flush(void *owner)
     struct worker *w = worker_of(owner);
     w->moment++;
     adopt_topology(w);
+    for (size_t i = 0; i < w->config->service_count; i++) {
+        nodes_settle(&w->services[i]);
+    }
     pump_again(w);
     for (size_t i = 0; i < w->config->service_count; i++) {
         service_release(&w->services[i]);
@@ -287,7 +291,7 @@ static void deliver_client(struct mail *mail, void *owner)
     if (w->draining) {
         (void)close(m->fd);
         worker_session_closed(w);
-    } else if (session_open(&w->services[m->service], m->fd) == NULL) {
+    } else if (session_open(&w->services[m->service], m->fd, m->reader) == NULL) {
         log_limited(LOG_ERROR, "session-refused", "service=%s error=\"can't be watched\"",
                     w->config->services[m->service].name);
         worker_session_closed(w);
@@ -295,10 +299,11 @@ static void deliver_client(struct mail *mail, void *owner)
     free(m);
 }
 
-void worker_take_client(struct worker *w, size_t service, int fd)
+void worker_take_client(struct worker *w, size_t service, int fd, bool reader)
 {
     struct client_mail *m = xcalloc(1, sizeof *m);
-    *m = (struct client_mail){.mail = {.deliver = deliver_client}, .service = service, .fd = fd};
+    *m = (struct client_mail){
+        .mail = {.deliver = deliver_client}, .service = service, .fd = fd, .reader = reader};
     atomic_fetch_add_explicit(&w->load, 1, memory_order_relaxed);
     loop_post(w->loop, &m->mail);
 }

@@ -54,8 +54,8 @@ struct worker {
 };
 
 struct worker *worker_start(struct server *server, const struct config *config, unsigned index);
-/* From the main thread. fd belongs to the worker from then on. */
-void worker_take_client(struct worker *w, size_t service, int fd);
+/* From the main thread. fd belongs to the worker from then on. reader: it came by read-listen. */
+void worker_take_client(struct worker *w, size_t service, int fd, bool reader);
 /* From the main thread; takes over one reference. */
 void worker_take_topology(struct worker *w, struct topology *topology);
 /* From the main thread, which keeps what mail tells. */

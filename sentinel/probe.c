@@ -77,20 +77,20 @@ static void on_opened(void *owner)
     (void)owner; /* the question is already on its way */
 }
 
-static void note_auth(struct probe *p, const struct reply *reply)
+void probe_note_auth(struct probe_group *group, const struct reply *reply)
 {
-    char *known = p->group->auth_trouble;
+    char *known = group->auth_trouble;
     struct slice text = reply_text(reply);
     if (reply_type(reply) != REPLY_ERROR) {
         known[0] = '\0';
         return;
     }
-    size_t n = text.n < sizeof p->group->auth_trouble ? text.n : sizeof p->group->auth_trouble - 1;
+    size_t n = text.n < sizeof group->auth_trouble ? text.n : sizeof group->auth_trouble - 1;
     if (!slice_eq(slice_str(known), slice_of(text.p, n)) && memchr(text.p, '\0', n) == NULL) {
         memcpy(known, text.p, n);
         known[n] = '\0';
         log_error("node-auth-failed", "service=%s error=%s",
-                  log_quote(slice_str(p->group->service->name)), log_quote(text));
+                  log_quote(slice_str(group->service->name)), log_quote(text));
     }
 }
 
@@ -100,7 +100,7 @@ static void on_reply(void *owner, const struct reply *reply)
     CHECK_MAGIC(p, PROBE_MAGIC);
     if (p->auth_pending) {
         p->auth_pending = false;
-        note_auth(p, reply);
+        probe_note_auth(p->group, reply);
         return;
     }
     if (!p->asking) {

@@ -33,4 +33,7 @@ const struct sockaddr_any *probe_at(const struct probe *p);
 enum node_role probe_answer(const struct probe *p, struct addr *master_name, uint64_t *opened_ms,
                             uint64_t *answered_ms);
 
+/* Tells the log of an AUTH that was refused, once. */
+void probe_note_auth(struct probe_group *group, const struct reply *reply);
+
 #endif

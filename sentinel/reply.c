@@ -115,23 +115,56 @@ bool reply_read_id(const struct reply *r, char out[SENTINEL_ID_MAX + 1])
     return make_id(string_of(raw(r)), out);
 }
 
-bool reply_read_info_id(const struct reply *r, char out[SENTINEL_ID_MAX + 1])
+/* The value of a field of INFO; empty when there is none. */
+static struct slice info_field(struct slice text, const char *name)
 {
-    static const char field[] = "run_id:";
-    struct slice text = string_of(raw(r));
+    size_t n = strlen(name);
     while (text.n > 0) {
         const char *end = memchr(text.p, '\n', text.n);
         size_t line = end == NULL ? text.n : (size_t)(end - text.p) + 1;
-        if (slice_starts_with(slice_of(text.p, line), field)) {
-            struct slice value = slice_of(text.p + sizeof field - 1, line - (sizeof field - 1));
+        if (line > n && text.p[n] == ':' && slice_starts_with(slice_of(text.p, line), name)) {
+            struct slice value = slice_of(text.p + n + 1, line - n - 1);
             while (value.n > 0 && (unsigned char)value.p[value.n - 1] <= ' ') {
                 value.n--;
             }
-            return make_id(value, out);
+            return value;
         }
         text = slice_of(text.p + line, text.n - line);
     }
-    return false;
+    return (struct slice){0};
+}
+
+bool reply_read_info_id(const struct reply *r, char out[SENTINEL_ID_MAX + 1])
+{
+    return make_id(info_field(string_of(raw(r)), "run_id"), out);
+}
+
+static bool info_says(struct slice text, const char *name)
+{
+    return slice_eq(info_field(text, name), slice_str("1"));
+}
+
+/* Empty when it is longer than max, or not printable. */
+static void copy_field(struct slice value, char *out, size_t max)
+{
+    size_t n = value.n <= max && printable(value) ? value.n : 0;
+    memcpy(out, n > 0 ? value.p : "", n);
+    out[n] = '\0';
+}
+
+bool reply_read_info(const struct reply *r, struct node_info *out)
+{
+    struct slice text = string_of(raw(r));
+    memset(out, 0, sizeof *out);
+    if (text.n == 0) {
+        return false;
+    }
+    out->loading = info_says(text, "loading") || info_says(text, "async_loading");
+    out->syncing = info_says(text, "master_sync_in_progress");
+    out->priority_zero = slice_eq(info_field(text, "slave_priority"), slice_str("0"));
+    copy_field(info_field(text, "master_replid"), out->repl_id, REPL_ID_MAX);
+    copy_field(info_field(text, "availability_zone"), out->zone, ZONE_MAX);
+    return true;
 }
 
 bool reply_read_address(const struct reply *r, struct addr *out)
@@ -239,6 +272,25 @@ enum role reply_read_role(const struct reply *r, struct addr *master)
         }
     }
     return ROLE_REPLICA;
+}
+
+void reply_read_repl(const struct reply *r, struct repl_state *out)
+{
+    const redisReply *a = raw(r);
+    bool list = a->type == REDIS_REPLY_ARRAY && a->elements > 1;
+    bool replica = list && slice_eq(string_of(a->element[0]), slice_str("slave"));
+    size_t at = replica ? 4 : 1;
+    *out = (struct repl_state){.link = REPL_DOWN, .offset = -1};
+    if (list && a->elements > at && a->element[at]->type == REDIS_REPLY_INTEGER &&
+        a->element[at]->integer >= 0) {
+        out->offset = a->element[at]->integer;
+    }
+    if (replica && a->elements > 3) {
+        struct slice word = string_of(a->element[3]);
+        out->link = slice_eq(word, slice_str("connected")) ? REPL_UP
+                    : slice_eq(word, slice_str("sync"))    ? REPL_SYNCING
+                                                           : REPL_DOWN;
+    }
 }
 
 struct push reply_read_push(const struct reply *r)

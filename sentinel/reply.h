@@ -80,6 +80,31 @@ enum role {
 /* ROLE. *master is set for ROLE_REPLICA; empty when it is not usable. */
 enum role reply_read_role(const struct reply *r, struct addr *master);
 
+/* What ROLE tells of replication besides. */
+enum repl_link {
+    REPL_DOWN,    /* not connected to its primary, or nothing is told of it */
+    REPL_SYNCING, /* its data is about to be replaced */
+    REPL_UP,
+};
+struct repl_state {
+    enum repl_link link; /* of a replica */
+    int64_t offset;      /* that a primary has come to, that a replica has applied; -1: not told */
+};
+void reply_read_repl(const struct reply *r, struct repl_state *out);
+
+/* What INFO tells of a node's fitness. */
+#define REPL_ID_MAX 40
+#define ZONE_MAX    180 /* a longer one can't be configured */
+struct node_info {
+    bool loading;                  /* its data set, or another one behind it */
+    bool syncing;                  /* with its primary */
+    bool priority_zero;            /* never to be promoted */
+    char repl_id[REPL_ID_MAX + 1]; /* of the history that its offsets belong to; empty: not told */
+    char zone[ZONE_MAX + 1];       /* empty: none */
+};
+/* False when it is no answer to INFO. */
+bool reply_read_info(const struct reply *r, struct node_info *out) NODISCARD;
+
 enum push_kind { PUSH_MESSAGE, PUSH_SUBSCRIBED, PUSH_PONG, PUSH_OTHER };
 struct push {
     enum push_kind kind;

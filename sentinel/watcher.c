@@ -31,7 +31,12 @@ void watcher_publish(struct watcher *w)
                                                   .primary_name = s->judge.primary_name,
                                                   .state_since_ms = s->judge.since_ms,
                                                   .hold_timeout_ms = s->hold_timeout_ms,
-                                                  .commands = command_list_ref(s->commands)};
+                                                  .commands = command_list_ref(s->commands),
+                                                  .rounds = rounds_ref(s->rounds),
+                                                  .listed = s->listed};
+        if (s->reads != NULL) {
+            t->service[i].replicas = replica_watch_snapshot(s->reads);
+        }
     }
     w->publish(w->owner, t);
 }
@@ -146,6 +151,13 @@ void watcher_hint(struct watcher *w, size_t service, uint64_t generation, enum h
         judge_hint(judge, hint, clock_ms());
         watcher_decide_soon(w);
     }
+}
+
+void watcher_hint_replica(struct watcher *w, size_t service, enum replica_hint hint, uint32_t id)
+{
+    CHECK_MAGIC(w, WATCHER_MAGIC);
+    CHECK(service < w->service_count);
+    service_replica_hint(&w->services[service], hint, id);
 }
 
 void watcher_stop(struct watcher **w)

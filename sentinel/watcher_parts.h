@@ -7,13 +7,13 @@
 #include "sentinel/learner.h"
 #include "sentinel/names.h"
 #include "sentinel/probe.h"
+#include "sentinel/replica_watch.h"
 #include "sentinel/sentinel_set.h"
 #include "sentinel/watcher.h"
 
 /* Probes of one service: what the judge wants, and a few that it wanted a moment ago. */
 #define PROBES_MAX (JUDGE_WANTS_MAX + 2)
-/* Replicas of one service that are remembered, and for how long after a Sentinel listed them. */
-#define REPLICAS_MAX          64u
+/* For how long replicas are remembered after a Sentinel listed them. */
 #define REPLICA_FORGET_MS     60000u
 #define LISTS_INTERVAL_MS     15000u
 #define LISTS_INTERVAL_MIN_MS 500u
@@ -55,6 +55,10 @@ struct service {
     struct learner *learner;
     uint64_t learning;             /* generation whose primary it was told to ask */
     struct command_list *commands; /* NULL: not known. The last primary's until the new one tells */
+    struct rounds *rounds;         /* of probes: counted on through all generations */
+    struct replica_watch *reads;   /* NULL while nobody wants to read from replicas */
+    uint64_t reads_until_ms;       /* so long a session's wish for that counts */
+    uint32_t listed;               /* replicas that can be told from the primary */
     enum acquaintance acquaintance;
     struct log_limit log_limit;
 };
@@ -105,6 +109,8 @@ void service_ask(struct service *s);
 /* What is due by now: questions to Sentinels, and a decision. */
 void service_tick(struct service *s, uint64_t now_ms);
 void service_event(struct service *s, const struct event *event);
+/* See enum replica_hint. */
+void service_replica_hint(struct service *s, enum replica_hint hint, uint32_t id);
 void service_listed_replicas(struct service *s, const struct sentinel_peer *peers, size_t count);
 
 void service_log_change(struct service *s, const struct judge_advice *advice);

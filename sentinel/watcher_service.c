@@ -56,6 +56,7 @@ static void learn(struct service *s)
 {
     if (s->judge.generation != s->learning) {
         s->learning = s->judge.generation;
+        s->lists_wanted = true; /* its replicas are others */
         learner_ask(s->learner, &s->judge.primary, &s->judge.primary_name);
     }
 }
@@ -94,6 +95,7 @@ void service_init(struct service *s, struct watch_group *g, size_t index,
                                      .told = on_told,
                                      .owner = s};
     s->learner = learner_new(s->watcher->loop, s->config, on_learnt, s);
+    s->rounds = rounds_new();
     s->fast = true;
     s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
                                                                    : HOLD_TIMEOUT_MIN_MS;
@@ -104,8 +106,10 @@ void service_close(struct service *s)
     while (s->probe_count > 0) {
         probe_free(&s->probe[--s->probe_count]);
     }
+    replica_watch_free(&s->reads);
     learner_free(&s->learner);
     command_list_unref(&s->commands);
+    rounds_unref(&s->rounds);
 }
 
 /* Asking. */
@@ -281,6 +285,65 @@ static bool update_hold_timeout(struct service *s)
     return true;
 }
 
+static void on_reads(void *owner)
+{
+    const struct service *s = owner;
+    if (s->watcher->serial > 0) {
+        watcher_publish(s->watcher);
+    }
+}
+
+/* Those that are listed, without the primary. */
+static size_t list_replicas(struct service *s, struct replica_listed out[REPLICAS_MAX])
+{
+    size_t count = 0;
+    for (size_t i = 0; i < s->replica_count; i++) {
+        struct replica_listed *r = &out[count];
+        r->name = s->replica[i].name;
+        count += names_one(s->watcher->names, &r->name, &r->at) &&
+                         !sockaddr_eq(&r->at, &s->judge.primary)
+                     ? 1
+                     : 0;
+    }
+    return count;
+}
+
+/* Watches the replicas of the primary there is now while somebody wants to read from them. True if
+ * there is something new to publish. */
+static bool follow_replicas(struct service *s)
+{
+    struct replica_listed listed[REPLICAS_MAX];
+    size_t count = list_replicas(s, listed);
+    bool wanted = config_reads_replicas(s->config) || clock_ms() < s->reads_until_ms;
+    bool news = count != s->listed || wanted != (s->reads != NULL);
+    s->listed = (uint32_t)count;
+    if (!wanted) {
+        replica_watch_free(&s->reads);
+        return news;
+    }
+    if (s->reads == NULL) {
+        s->reads = replica_watch_new(&s->probes, s->watcher->names, s->rounds, on_reads, s);
+    }
+    return replica_watch_follow(s->reads, s->judge.generation, &s->judge.primary, listed, count) ||
+           news;
+}
+
+void service_replica_hint(struct service *s, enum replica_hint hint, uint32_t id)
+{
+    if (hint == HINT_REPLICA_FAILED) {
+        if (s->reads != NULL) {
+            replica_watch_failed(s->reads, id);
+        }
+        return;
+    }
+    s->reads_until_ms = clock_ms() + REPLICAS_WANTED_MS;
+    if (s->reads == NULL) {
+        watcher_decide_soon(s->watcher);
+    } else if (hint == HINT_ROUND_WANTED) {
+        replica_watch_hurry(s->reads);
+    }
+}
+
 void service_decide(struct service *s)
 {
     struct judge_advice advice[DECISIONS_MAX];
@@ -293,6 +356,7 @@ void service_decide(struct service *s)
         publish = publish || advice[count].change != JUDGE_SAME;
         ask = ask || advice[count].ask;
     } while (advice[count++].change != JUDGE_SAME && count < DECISIONS_MAX);
+    publish = follow_replicas(s) || publish;
     s->fast = advice[count - 1].fast;
     if (publish && s->watcher->serial > 0) {
         watcher_publish(s->watcher);
@@ -366,4 +430,5 @@ void service_listed_replicas(struct service *s, const struct sentinel_peer *peer
             *r = (struct replica){.name = peers[i].addr, .listed_ms = now};
         }
     }
+    watcher_decide_soon(s->watcher);
 }

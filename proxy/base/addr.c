@@ -212,3 +212,88 @@ bool sockaddr_to_addr(const struct sockaddr_any *sa, struct addr *out)
     }
     return inet_ntop(sa->ss.ss_family, from, out->host, sizeof out->host) != NULL;
 }
+
+static unsigned width(const struct addr_net *net)
+{
+    return net->family == AF_INET ? 32 : 128;
+}
+
+/* The first bit behind the prefix that is set; width when there is none. */
+static unsigned stray_bit(const struct addr_net *net)
+{
+    unsigned bit = net->bits;
+    while (bit < width(net) && (net->bytes[bit / 8] >> (7 - bit % 8) & 1) == 0) {
+        bit++;
+    }
+    return bit;
+}
+
+static void clear_behind(struct addr_net *net)
+{
+    for (unsigned bit = net->bits; bit < width(net); bit++) {
+        net->bytes[bit / 8] &= (unsigned char)~(1u << (7 - bit % 8));
+    }
+}
+
+const char *addr_net_parse(struct slice text, struct addr_net *out)
+{
+    const char *slash = text.n > 0 ? memchr(text.p, '/', text.n) : NULL;
+    size_t n = slash == NULL ? text.n : (size_t)(slash - text.p);
+    char host[INET6_ADDRSTRLEN] = {0};
+    struct addr_net net = {.family = AF_INET};
+    int64_t bits;
+    if (n >= sizeof host || (n > 0 && memchr(text.p, '\0', n) != NULL)) {
+        return "it is no network: write a.b.c.d/n";
+    }
+    memcpy(host, n > 0 ? text.p : "", n);
+    if (inet_pton(AF_INET, host, net.bytes) != 1) {
+        net.family = AF_INET6;
+        if (inet_pton(AF_INET6, host, net.bytes) != 1) {
+            return "it is no network: write a.b.c.d/n";
+        }
+    }
+    net.bits = width(&net);
+    if (slash != NULL) {
+        if (!slice_to_i64(slice_of(slash + 1, text.n - n - 1), 0, width(&net), &bits)) {
+            (void)snprintf(problem, sizeof problem, "the bits behind '/' are a number in 0..%u",
+                           width(&net));
+            return problem;
+        }
+        net.bits = (unsigned)bits;
+    }
+    if (stray_bit(&net) < width(&net)) {
+        char again[ADDR_NET_TEXT_MAX];
+        clear_behind(&net);
+        (void)snprintf(problem, sizeof problem,
+                       "the address has bits beyond the first %u: write %s", net.bits,
+                       addr_net_text(&net, again));
+        return problem;
+    }
+    *out = net;
+    return NULL;
+}
+
+const char *addr_net_text(const struct addr_net *net, char out[ADDR_NET_TEXT_MAX])
+{
+    char host[INET6_ADDRSTRLEN];
+    const char *text = inet_ntop(net->family, net->bytes, host, sizeof host);
+    bool alone = net->bits == width(net);
+    (void)snprintf(out, ADDR_NET_TEXT_MAX, alone ? "%s" : "%s/%u", text == NULL ? "" : text,
+                   net->bits);
+    return out;
+}
+
+bool addr_net_has(const struct addr_net *net, const struct sockaddr_any *at)
+{
+    struct addr_net alone = {.family = at->ss.ss_family, .bits = net->bits};
+    if (at->len == 0 || alone.family != net->family) {
+        return false;
+    }
+    if (net->family == AF_INET) {
+        memcpy(alone.bytes, &((const struct sockaddr_in *)(const void *)&at->ss)->sin_addr, 4);
+    } else {
+        memcpy(alone.bytes, &((const struct sockaddr_in6 *)(const void *)&at->ss)->sin6_addr, 16);
+    }
+    clear_behind(&alone);
+    return memcmp(alone.bytes, net->bytes, sizeof alone.bytes) == 0;
+}

@@ -53,4 +53,19 @@ bool sockaddr_eq(const struct sockaddr_any *a, const struct sockaddr_any *b);
 /* The numeric form, or the path, into out. False for other families and unnamed unix sockets. */
 bool sockaddr_to_addr(const struct sockaddr_any *sa, struct addr *out);
 
+/* A network: all addresses whose first `bits` are these. */
+struct addr_net {
+    int family; /* AF_INET or AF_INET6 */
+    unsigned char bytes[16];
+    unsigned bits;
+};
+#define ADDR_NET_TEXT_MAX 64
+
+/* Parses "10.1.0.0/16", "fd00::/8", or an address alone. NULL on success, else what is wrong, as
+ * addr_parse. */
+const char *addr_net_parse(struct slice text, struct addr_net *out) NODISCARD;
+/* As it would be parsed again; an address alone without its bits. Returns out. */
+const char *addr_net_text(const struct addr_net *net, char out[ADDR_NET_TEXT_MAX]);
+bool addr_net_has(const struct addr_net *net, const struct sockaddr_any *at);
+
 #endif

@@ -85,6 +85,16 @@
 #define LINKS_PER_PROFILE_MAX 8u
 #define WARM_LINKS_PER_SET    2u
 #define WARM_LINKS_MAX        64u
+/* Requests of one worker that a replica has not answered; from here on it is too busy to be
+ * preferred. */
+#define REPLICA_BUSY 1024u
+/* A read that only lacks the next round of probes waits for it so long, and then goes to the
+ * primary; each session once in a while. */
+#define CATCH_UP_MAX_MS      5u
+#define CATCH_UP_INTERVAL_MS 100u
+/* How long a read that only replicas may answer waits when there is none: in a failover there is
+ * none until each has been seen to follow the new primary. */
+#define REPLICA_LACK_MS 3000u
 /* How often a fresh link tells whether clients without credentials are still to be served. */
 #define CHECK_INTERVAL_MS 1000u
 /* A link without requests is asked for a sign of life, and closed in the end. */
@@ -108,6 +118,8 @@
 #define SENTINEL_REPLY_MAX          (256u << 10)
 #define SENTINEL_REPLY_ELEMENTS_MAX 4096
 #define SENTINELS_MAX               32u
+/* Replicas of one service that are known and, where they serve reads, watched. */
+#define REPLICAS_MAX 64u
 
 /* The answer to COMMAND: 90 KiB of 13,000 elements from Redis 7.0, several times that with large
  * modules. Nothing waits for it, so it has time. */

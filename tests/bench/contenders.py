@@ -16,6 +16,10 @@ from support.wait import wait_until
 TRANSACTIONS, SELECT, MESSAGES = "transactions", "select", "messages"
 EVERYTHING = frozenset({TRANSACTIONS, SELECT, MESSAGES})
 
+# Whether replicas follow the Redis.
+ALONE, FOLLOWED = "alone", "followed"
+BOTH = (ALONE, FOLLOWED)
+
 HAPROXY = """
 global
     nbthread 1
@@ -50,14 +54,21 @@ class Place:
         self.build, self.directory = build, directory
         self.clients = (resource.getrlimit(resource.RLIMIT_NOFILE)[1] - 500) // 2
         self.redis = cluster.nodes[0].port
+        self.replicas = len(cluster.nodes) - 1
         self.sentinels = cluster.sentinel_addresses
 
 
 class Contender:
-    """start: gives a Running for a `with`. can: of EVERYTHING. missing: why it can't be started."""
+    """start: gives a Running for a `with`. can: of EVERYTHING. missing: why it can't be started.
+    where: in scenarios without replicas (ALONE), with them (FOLLOWED), or in both."""
 
-    def __init__(self, name, start, can=EVERYTHING, missing=None):
+    def __init__(self, name, start, can=EVERYTHING, missing=None, where=(ALONE,)):
         self.name, self.start, self.can, self.missing = name, start, can, missing
+        self._where = where
+
+    def takes_part(self, replicas):
+        """In a scenario with so many of them."""
+        return (FOLLOWED if replicas else ALONE) in self._where
 
 
 class Running:
@@ -118,6 +129,9 @@ def vedette(**settings):
         fixed = {"proxy.log-level": "notice", "proxy.max-clients": place.clients}
         with Proxy(place.sentinels, {**fixed, **given}) as proxy:
             proxy.wait_serving()
+            if "read-policy" in given:
+                wait_until(lambda: len(proxy.entries("replica-fit")) >= place.replicas, 30,
+                           "replicas that serve")
             yield Running(proxy.address[1], proxy.process.pid)
     return start
 
@@ -150,18 +164,24 @@ def _absent(program):
     return None if shutil.which(program) else f"{program} is not installed"
 
 
+READS = {"proxy__workers": 1, "read_policy": "prefer-replica", "replica_slow_start": 0}
+
+
 def everybody():
-    """In the order of the table. What needs a connection of its own is asked of no shared one."""
+    """In the order of the table. What needs a connection of its own is asked of no shared one. Of
+    those that read from replicas the second also reads what is older than its own writes."""
     modes = [Contender(f"vedette-{mode}", vedette(proxy__workers=1, links=mode))
              for mode in link_modes()[1:]]
     return [
-        Contender("direct", direct),
+        Contender("direct", direct, where=BOTH),
         Contender("haproxy", _program(_haproxy, HAPROXY), missing=_absent("haproxy")),
         Contender("nutcracker", _program(_nutcracker, NUTCRACKER), frozenset(),
                   _absent("nutcracker")),
         Contender("floor-1:1", _program(_floor("one"))),
         Contender("floor-shared", _program(_floor("shared")), frozenset()),
-        Contender("vedette", vedette(proxy__workers=1)),
+        Contender("vedette", vedette(proxy__workers=1), where=BOTH),
+        Contender("vedette-reads", vedette(**READS), where=(FOLLOWED,)),
+        Contender("vedette-old", vedette(**READS, consistency="eventual"), where=(FOLLOWED,)),
         *modes,
         Contender("vedette-2", vedette(proxy__workers=2)),
     ]

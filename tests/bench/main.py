@@ -29,7 +29,7 @@ class Invalid(Exception):
 
 
 class Bench:
-    def __init__(self, options, stack):
+    def __init__(self, options, stack, replicas=0):
         self.options = options
         self.stack = stack
         self.machine = Machine({options.client_cpu, *options.server_cpus})
@@ -37,9 +37,10 @@ class Bench:
         self.running = {}
         settings = (("maxclients", "20000"), ("tcp-backlog", "4096"), ("hz", "10"))
         self.cluster = stack.enter_context(
-            Cluster(replicas=0, sentinels=1, timers=CALM, node_settings=settings))
+            Cluster(replicas=replicas, sentinels=1, timers=CALM, node_settings=settings))
         self.redis = self.cluster.nodes[0]
-        pin(self.redis.process.pid, options.server_cpus)
+        for node in self.cluster.nodes:
+            pin(node.process.pid, options.server_cpus)
         directory = stack.enter_context(tempfile.TemporaryDirectory(prefix="vedette-bench-"))
         self.place = contenders.Place(options.build, self.cluster, directory)
 
@@ -82,19 +83,20 @@ class Bench:
             after = self._costs(running.pid)
             calls = counter.end() if counter else None
             found = self._result(child.stdout.readline())
-        proxy, redis, used, stolen = (b - a for a, b in zip(before, after))
+        proxy, redis, replicas, used, stolen = (b - a for a, b in zip(before, after))
         everything = max(1, found["answered"] + found["beside"])
-        others = used - found["busy"] * found["seconds"] - (proxy + redis) / 1e9
+        others = used - found["busy"] * found["seconds"] - (proxy + redis + replicas) / 1e9
         return {"rate": found["answered"] / found["seconds"],
                 "beside": found["beside"] / found["seconds"],
                 "p50": found["p50_us"], "p99": found["p99_us"], "client": found["busy"],
                 "proxy": proxy / 1e3 / everything if running.pid else None,
-                "redis": redis / 1e3 / everything,
+                "redis": redis / 1e3 / everything, "replicas": replicas / 1e3 / everything,
                 "others": max(0, others) / found["seconds"], "stolen": stolen / found["seconds"],
                 "calls": calls / everything if calls is not None else None}
 
     def _costs(self, pid):
-        return (cpu_ns(pid), cpu_ns(self.redis.process.pid), *self.machine.seconds())
+        primary, *replicas = (cpu_ns(node.process.pid) for node in self.cluster.nodes)
+        return (cpu_ns(pid), primary, sum(replicas), *self.machine.seconds())
 
     def _expect(self, child, word):
         line = child.stdout.readline()
@@ -235,18 +237,25 @@ def measure(options, printer):
     chosen = chosen_contenders(options)
     rows = []
     with contextlib.ExitStack() as stack:
-        bench = Bench(options, stack)
-        if not bench.calls.works:
+        benches = {}
+
+        def bench_with(replicas, present):
+            if replicas not in benches:
+                benches[replicas] = Bench(options, stack, replicas)
+                benches[replicas].start_all(present)
+            return benches[replicas]
+
+        if not CallCounter().works:
             print("without the column calls: perf can't count system calls here")
-        bench.start_all(chosen)
         printer.head()
         for scenario in work:
-            found = bench.compare(scenario, chosen)
+            present = [c for c in chosen if c.takes_part(scenario.replicas)]
+            found = bench_with(scenario.replicas, present).compare(scenario, present)
             table.complete(found, rows, NOISY)
             printer.scenario(scenario.name, scenario.what, found)
             rows += found
         if with_idle:
-            found = list(bench.idle(chosen))
+            found = list(bench_with(0, []).idle([c for c in chosen if c.takes_part(0)]))
             printer.scenario(scenarios.IDLE, scenarios.IDLE_WHAT, found)
             rows += found
     return rows

@@ -6,11 +6,12 @@ ROOM = 64 << 20  # for all values together
 
 
 class Scenario:
-    """quick: a part of --quick too. needs: what a contender must be able to do."""
+    """quick: a part of --quick too. needs: what a contender must be able to do. replicas: so many
+    follow the Redis, and only those contenders take part that say what they do about them."""
 
-    def __init__(self, name, what, quick=False, needs=(), databases=1, **load):
+    def __init__(self, name, what, quick=False, needs=(), databases=1, replicas=0, **load):
         self.name, self.what, self.quick = name, what, quick
-        self.needs, self.databases = frozenset(needs), databases
+        self.needs, self.databases, self.replicas = frozenset(needs), databases, replicas
         assert self.needs <= EVERYTHING
         self.size = load.setdefault("size", 64)
         self.keys = load.setdefault("keys", max(16, min(1000, ROOM // self.size)))
@@ -37,6 +38,8 @@ SCENARIOS = (
              needs=[MESSAGES], mix="publish", connections=1, readers=100),
     Scenario("beside", "50 clients as in p1, beside one that sends 10,000 GETs at once",
              beside=10000),
+    Scenario("reads", "nine GETs for a SET, and two replicas that may serve the GETs", replicas=2,
+             mix="mix90"),
 )
 IDLE = "idle"
 IDLE_WHAT = "memory of a client that did one GET and is quiet"

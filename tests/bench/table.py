@@ -66,6 +66,8 @@ def _add_notes(rows, direct, earlier, noisy):
             if row.contender in alone:
                 longer = row.median("p99") / alone[row.contender].median("p99")
                 row.notes.append(f"p99 {longer:.1f} x alone")
+        if row.median("replicas") > 0:
+            row.notes.append(f"replicas {text(row.median('replicas'))} us")
         if row.median("client") > CLIENT_BOUND:
             row.notes.append("the client is the limit")
         others = max(one["others"] + one["stolen"] for one in row.rounds)

@@ -36,6 +36,17 @@ void server_hint(struct server *s, size_t service, uint64_t generation, enum hin
     CHECK(service == 0 && generation <= published.generation && hint < HINT_KINDS);
 }
 
+void server_hint_replica(struct server *s, size_t service, enum replica_hint hint, uint32_t id)
+{
+    (void)s;
+    CHECK(service == 0 && hint <= HINT_REPLICA_FAILED);
+    for (unsigned i = 0; i < NODES && hint == HINT_REPLICA_FAILED; i++) {
+        if (world.fit[i].id == id) {
+            world.fit[i].id = 0;
+        }
+    }
+}
+
 void server_report(struct server *s, size_t service, uint64_t generation,
                    const struct switch_report *report)
 {
@@ -152,27 +163,49 @@ static void check_session(const struct worker *w, const struct session *s)
     CHECK(s->scout == (s->service->scout == s));
 }
 
+static void check_accounts(const struct worker_service *ws)
+{
+    for (uint32_t i = 0; i < ws->nodes.count; i++) {
+        uint32_t counted = 0;
+        for (struct list_node *n = ws->links.first; n != NULL; n = n->next) {
+            const struct link *l = CONTAINER_OF(n, struct link, node);
+            counted += l->replica == ws->nodes.v[i].id ? l->counted : 0;
+        }
+        CHECK(counted == ws->nodes.v[i].outstanding);
+        uint32_t homes = 0;
+        for (struct list_node *n = ws->worker->sessions.first; n != NULL; n = n->next) {
+            const struct session *s = CONTAINER_OF(n, struct session, node);
+            const struct linkset *home = s->reader ? s->set : s->read_set;
+            homes += home != NULL && home->replica == ws->nodes.v[i].id ? 1 : 0;
+        }
+        CHECK(homes == ws->nodes.v[i].homes);
+    }
+}
+
 static void check_worker(void)
 {
     const struct worker *w = world.worker;
     const struct worker_service *ws = &w->services[0];
+    check_accounts(ws);
     uint32_t handshakes = 0, warm = 0, users = 0, sets_users = 0, slots = 0;
     for (struct list_node *n = ws->links.first; n != NULL; n = n->next) {
         const struct link *l = CONTAINER_OF(n, struct link, node);
         check_link(w, l);
         handshakes += l->state == LINK_CONNECTING || l->state == LINK_GREETING ? 1 : 0;
         warm += l->kind == LINK_WARM ? 1 : 0;
-        users += list_on(&l->set->node) ? 1 : 0;
+        users += list_on(&l->set->in_service) ? 1 : 0;
     }
     for (struct list_node *n = w->sessions.first; n != NULL; n = n->next) {
         const struct session *s = CONTAINER_OF(n, struct session, node);
         check_session(w, s);
-        users += list_on(&s->set->node) ? 1 : 0;
+        users += list_on(&s->set->in_service) ? 1 : 0;
+        users += s->read_set != NULL && list_on(&s->read_set->in_service) ? 1 : 0;
         slots += s->asker.serial != 0 ? 1 : 0;
     }
     for (size_t i = 0; i < LINKSET_BUCKETS; i++) {
         for (struct list_node *n = ws->sets[i].first; n != NULL; n = n->next) {
-            sets_users += CONTAINER_OF(n, struct linkset, node)->users;
+            const struct linkset *set = CONTAINER_OF(n, struct linkset, in_service);
+            sets_users += set->users - (set->kept ? 1 : 0);
         }
     }
     CHECK(handshakes == w->handshakes);
@@ -184,13 +217,64 @@ static void check_worker(void)
 
 /* What happens */
 
+/* All that the net looks at of an address: which node it is. */
+static struct sockaddr_any address_of(unsigned node)
+{
+    struct sockaddr_any at = {.len = sizeof(struct sockaddr_in)};
+    ((char *)&at.ss)[sizeof(sa_family_t)] = (char)node;
+    return at;
+}
+
+static struct topology_replicas *list_replicas(void)
+{
+    struct topology_replicas *list = topology_replicas_new(NODES);
+    list->lack = "none";
+    for (unsigned i = 0; i < NODES; i++) {
+        if (world.fit[i].id != 0) {
+            list->replica[list->count++] = (struct topology_replica){.id = world.fit[i].id,
+                                                                     .at = address_of(i),
+                                                                     .caught = world.fit[i].caught,
+                                                                     .near = i == 0,
+                                                                     .share = 100};
+        }
+    }
+    return list;
+}
+
+/* Afterwards those whose bit is set have caught up with the round that begins. */
+static void step_round(unsigned caught)
+{
+    uint64_t round = rounds_next(published.rounds);
+    if (round < ROUNDS_MAX) {
+        atomic_store(&published.rounds->begun, round);
+        world.round_version[round] = world.version;
+        for (unsigned i = 0; i < NODES; i++) {
+            if ((caught & 1u << i) != 0) {
+                world.fit[i].caught = round;
+                world.fit[i].version = world.version;
+            }
+        }
+    }
+}
+
+/* A node becomes fit to be read from, or is so no more. */
+static void step_fit(unsigned node)
+{
+    struct fit_node *f = &world.fit[node];
+    bool primary = published.generation == 0 ||
+                   ((const char *)&published.primary.ss)[sizeof(sa_family_t)] == (char)node;
+    f->id = f->id != 0 || primary ? 0 : ++world.last_id;
+    f->caught = 0; /* its data stays as it is */
+}
+
 static void publish(enum service_state state, bool moves, unsigned node)
 {
     if (published.generation == 0 || moves) {
+        for (unsigned i = 0; i < NODES; i++) {
+            world.fit[i].id = 0;
+        }
         published.generation++;
-        published.primary = (struct sockaddr_any){.len = sizeof(struct sockaddr_in)};
-        /* All that the net looks at: which node it is. */
-        ((char *)&published.primary.ss)[sizeof(sa_family_t)] = (char)(node % NODES);
+        published.primary = address_of(node % NODES);
     }
     if (state == SERVICE_SERVING && !moves) { /* what was kept back is to be given */
         for (unsigned i = 0; i < world.requests; i++) {
@@ -204,6 +288,8 @@ static void publish(enum service_state state, bool moves, unsigned node)
     struct topology *t = topology_new(1);
     t->serial = ++published_serial;
     t->service[0] = published;
+    t->service[0].rounds = rounds_ref(published.rounds);
+    t->service[0].replicas = list_replicas();
     TRACE("published: state %d generation %u node %u\n", (int)state, (unsigned)published.generation,
           node % NODES);
     worker_take_topology(world.worker, t);
@@ -391,7 +477,17 @@ static void step_time(unsigned how)
 
 static void step_rare(unsigned how)
 {
-    switch (how % 4) {
+    switch (how % 8) {
+    case 4:
+    case 5:
+        step_round(how / 8);
+        publish(published.state, false, 0);
+        return;
+    case 6:
+    case 7:
+        step_fit(how / 8 % NODES);
+        publish(published.state, false, 0);
+        return;
     case 0: world.backwards = !world.backwards; return;
     case 1: /* the one that holds the most is closed */
         if (how >= 128) {
@@ -471,6 +567,8 @@ static void heal(void)
     publish(SERVICE_SERVING, world.requests % 2 == 0, 0);
     for (unsigned i = 0; i < HEAL_MAX && !all_answered(); i++) {
         servers_heal();
+        step_round(7);
+        publish(SERVICE_SERVING, false, 0);
         net_pass(i < 200 ? 10 : 100);
         net_settle();
         check_worker();
@@ -555,10 +653,16 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         service.user = user;
         service.password = password;
     }
+    service.read_policy = how >= 128 ? READS_PRIMARY : (enum config_reads)(how / 32);
+    service.read_listen_policy = (how & 64) != 0 ? READS_REPLICA : READS_PREFER_REPLICA;
+    world.readers = how >= 160;
+    service.reads_during_failover = (how & 8) != 0;
     memset(&published, 0, sizeof published);
     world.redirects = redirects_new();
+    published.rounds = rounds_new();
     struct worker *w = worker_start(NULL, &config, 0);
     worker_join(&w);
+    rounds_unref(&published.rounds);
     redirects_free(&world.redirects);
     return 0;
 }

@@ -29,6 +29,13 @@ static void read_in_every_way(const struct reply *r)
     size_t count = reply_read_peers(r, peers, ARRAY_LEN(peers), &valid);
     CHECK(count <= ARRAY_LEN(peers) && (valid || count == 0));
     (void)reply_read_role(r, &addr);
+    struct repl_state repl;
+    struct node_info info;
+    reply_read_repl(r, &repl);
+    CHECK(repl.offset >= -1);
+    if (reply_read_info(r, &info)) {
+        CHECK(strlen(info.repl_id) <= REPL_ID_MAX && strlen(info.zone) <= ZONE_MAX);
+    }
     struct push push = reply_read_push(r);
     struct event event = event_parse(push.channel, push.payload);
     CHECK(event.kind == EVENT_NONE || event.service.n <= push.payload.n);

@@ -38,7 +38,7 @@ BASIC = {
                say("LPUSH k a"), say("INCR k"), say("SET k v XX GET NONSENSE"), say("GET k k"),
                say("CONFIG"), say("CONFIG NOSUCH"), say("OBJECT NOSUCH k"), say("SELECT"),
                say("SELECT x"), say("SELECT 99"), say("SELECT -1"), say("CLUSTER INFO"),
-               say("READONLY"), say("REPLICAOF"), say("DEBUG"), say("WAIT"), say("XADD x 0-0 f v")],
+               say("READONLY x"), say("REPLICAOF"), say("DEBUG"), say("WAIT"), say("XADD x 0-0 f v")],
     "case": [say("set K v"), say("gEt K"), say("GeT k"), say("client setname Low"),
              say("CLIENT getname"), say("sElEcT 3"), say("get K"), say("select 0")],
     "server": [say("PING"), say("PING", "hello there"), say("PING a b"), say("ECHO x"),

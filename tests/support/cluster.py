@@ -156,6 +156,12 @@ class Node(Daemon):
         line = self.info("commandstats").get(f"cmdstat_{command}", "calls=0,")
         return int(re.match(r"calls=(\d+)", line).group(1))
 
+    def commands(self):
+        """{name: how often it was executed} of all commands."""
+        stats = self.info("commandstats")
+        return {name.removeprefix("cmdstat_"): int(re.match(r"calls=(\d+)", line).group(1))
+                for name, line in stats.items()}
+
     def connections(self):
         """What CLIENT LIST tells of each connection but this one, as {field: text}."""
         lines = self.call("CLIENT", "LIST").decode().splitlines()

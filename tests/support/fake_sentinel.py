@@ -1,5 +1,6 @@
 """Servers that say what a test wants: a scripted RESP server, and a Sentinel made of it."""
 
+import collections
 import contextlib
 import itertools
 import selectors
@@ -64,6 +65,7 @@ class _Client:
         self.mute = False
         self.closing = False
         self.channels = set()
+        self.held = collections.deque()
         self.state = {}  # for handlers
 
 
@@ -129,6 +131,16 @@ class FakeServer:
                 client.closing = True
                 client.outbox.clear()
         self._poke()
+
+    def later(self, client, seconds, data):
+        """Sends this to the client after so long, in the order of the calls; what is answered at
+        once comes before."""
+        def send():
+            with self._lock:
+                client.outbox += client.held.popleft()
+            self._poke()
+        client.held.append(data)
+        threading.Timer(seconds, send).start()
 
     def publish(self, channel, payload):
         """An event to every connection subscribed to it, by name or by a pattern."""

@@ -9,6 +9,7 @@ import selectors
 import socket
 import threading
 import time
+from collections import deque
 
 from .procs import Port
 
@@ -63,6 +64,7 @@ class _Pair:
         self.blackhole = False
         self.swallow = None                  # rule of drop_reply
         self.swallowed = 0
+        self.late = deque()                  # (when it came, bytes; none: the end), while there is lag
         self.connected = False
         self.dead = False
 
@@ -96,6 +98,7 @@ class Relay:
         self._listener = None
         self._deaf = []
         self._frozen = False
+        self._lag = 0.0
         self._running = True
         self._thread = threading.Thread(target=self._loop, name="relay", daemon=True)
 
@@ -145,6 +148,12 @@ class Relay:
             for pair in self._pairs:
                 pair.blackhole = on
                 self._watch(pair)
+        self._do(job)
+
+    def lag(self, seconds):
+        """What the server says takes so long from now on, in its order; what is on its way too."""
+        def job():
+            self._lag = seconds
         self._do(job)
 
     def connections(self):
@@ -219,6 +228,7 @@ class Relay:
     def _pause(self):
         waits = [pair.still_until[d] for pair in self._pairs for d in (UP, DOWN)
                  if pair.still_until[d]]
+        waits += [pair.late[0][0] + self._lag for pair in self._pairs if pair.late]
         if not waits:
             return 5.0
         return max(0.0, min(waits) - time.monotonic())
@@ -230,6 +240,8 @@ class Relay:
                 if pair.still_until[direction] and pair.still_until[direction] <= now:
                     pair.still_until[direction] = 0.0
                     self._flush(pair, direction)
+            while pair.late and pair.late[0][0] + self._lag <= now and not pair.dead:
+                self._arrive(pair, DOWN, pair.late.popleft()[1])
 
     def _accept(self):
         try:
@@ -310,6 +322,13 @@ class Relay:
             return
         if not data:
             source.eof_in = True
+        if travel == DOWN and (self._lag or pair.late):
+            pair.late.append((time.monotonic(), data))
+            return
+        self._arrive(pair, travel, data)
+
+    def _arrive(self, pair, travel, data):
+        if not data:
             pair.side[travel].fin_out = True
             self._flush(pair, travel)
             return

@@ -10,6 +10,7 @@ import pytest
 
 from support import relay as relays
 from support.cluster import Node
+from support.crowd import Crowd
 from support.fake_sentinel import CLOSE, NEVER, FakeNode, FakeSentinel, Half
 from support.load import Load, counter, stored_lists
 from support.oracles import ACKED, INDOUBT, check_counter, check_ledger, tally
@@ -281,3 +282,49 @@ def test_outcomes_are_told_apart(node):
         load.wait_acks(3)
         load.stop()
         assert tally(load.records)[ACKED] == 3
+
+
+def counting(key, count, seen):
+    for number in range(1, count + 1):
+        seen.append((yield [("INCR", key), ("GET", key)]))
+        assert seen[-1] == [number, b"%d" % number]
+        yield 0.001
+
+
+def test_a_crowd_follows_its_scripts(node):
+    node.call("FLUSHALL")
+    seen = [[] for _ in range(5)]
+    with Crowd(node.address, [counting(f"c{i}", 20, seen[i]) for i in range(5)]) as crowd:
+        crowd.wait_over()
+        crowd.stop()
+        assert [len(s) for s in seen] == [20] * 5
+        assert crowd.exchanges == 100 and 0 < crowd.slowest < 5
+
+
+def test_a_crowd_tells_what_its_scripts_find(node):
+    node.call("FLUSHALL")
+    with Crowd(node.address, [counting("same", 1000, []) for _ in range(2)]) as crowd:
+        with pytest.raises(AssertionError, match="a session failed"):
+            crowd.wait_over()
+
+
+def test_a_crowd_notices_that_a_session_is_closed(relay):
+    with Crowd(relay.address, [counting("k", 10**6, [])]) as crowd:
+        crowd.wait_exchanges(5)
+        relay.cut_all()
+        with pytest.raises(AssertionError, match="was closed"):
+            crowd.wait_exchanges(10**6)
+
+
+def test_relay_lags(relay):
+    with Conn(relay.address) as conn:
+        conn.ok("PING")
+        relay.lag(0.3)
+        began = time.monotonic()
+        assert conn.pipeline([("ECHO", i) for i in range(50)]) == [b"%d" % i for i in range(50)]
+        assert 0.3 <= time.monotonic() - began < 2
+        conn.send(encode("ECHO", "on its way"))
+        relay.lag(60)
+        assert conn.read_for(0.5) == b""
+        relay.lag(0)
+        assert conn.read() == b"on its way"

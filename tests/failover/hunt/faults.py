@@ -31,11 +31,12 @@ def parse(text):
             (word.partition(":") for word in text.split())]
 
 
-def drawn(seed):
+def drawn(seed, replica_reads=False):
     """Without end, and always the same."""
     rng = random.Random(seed)
+    kinds = KINDS + REPLICA_KINDS if replica_reads else KINDS
     while True:
-        yield Fault(rng.choice(KINDS), rng.random())
+        yield Fault(rng.choice(kinds), rng.random())
 
 
 class Pulse(threading.Thread):
@@ -77,6 +78,10 @@ class Faults:
     def may_lose(self, when):
         """Whether Redis may have lost what it acknowledged then."""
         return any(begin - 0.2 <= when <= end + 0.2 for begin, end in self.crashes)
+
+    def between(self, begun, ended):
+        """Whether Redis may have lost what was done some time between the two."""
+        return any(begin - 0.2 <= ended and begun <= end + 0.2 for begin, end in self.crashes)
 
     def crashed(self, since):
         """Whether Redis may have lost what it acknowledged from then on, or just before."""
@@ -232,12 +237,59 @@ class Faults:
             return False
 
 
+    def _replica(self, chance):
+        return self.cluster.replicas()[int(chance * 1000) % 2]
+
+    def _replica_kill(self, chance):
+        node = self._replica(chance)
+        node.kill()
+        time.sleep(chance / 2)
+        self.cluster.restart_as_replica(node)
+
+    def _replica_stop(self, chance):
+        """It wakes with reads and the stream of writes before it."""
+        node = self._replica(chance)
+        for _ in range(5):
+            node.pause()
+            time.sleep(0.02 + chance * 0.4)
+            node.resume()
+            time.sleep(0.05)
+
+    def _replica_sleep(self, chance):
+        self._replica(chance).call("DEBUG", "SLEEP", f"{0.05 + chance * 0.55:.2f}")
+
+    def _replica_links(self, chance):
+        self._replica(chance).call("CLIENT", "KILL", "TYPE", "normal")
+
+    def _replica_cut(self, chance):
+        self.relays[self._replica(chance).port].cut_all(rst=chance < 0.5)
+
+    def _replica_delay(self, chance):
+        relay = self.relays[self._replica(chance).port]
+        relay.freeze()
+        time.sleep(0.02 + chance)
+        relay.freeze(False)
+
+    def _replicas_lost(self, _):
+        """All of them, for a moment: nothing but the primary is left to read from."""
+        nodes = self.cluster.replicas()
+        for node in nodes:
+            node.pause()
+        time.sleep(0.5)
+        for node in nodes:
+            node.resume()
+
+
 KINDS = ("kill", "term", "stop", "planned", "planned", "raw", "replicaof", "restart", "hiccup",
          "sleep", "links", "cut", "unreachable", "delay", "sentinel_kill", "sentinel_stop",
          "kill_with_two_sentinels")
+
+# These say something only where replicas serve reads.
+REPLICA_KINDS = ("replica_kill", "replica_stop", "replica_stop", "replica_sleep", "replica_links",
+                 "replica_cut", "replica_delay", "replicas_lost")
 
 # How many answers may be in doubt after a fault that gives no reason for doubt; after a failover by
 # SENTINEL those to commands that ran across the promotion, of some 170 that are under way, unless
 # the node was slower than hold-grace even to PING.
 DOUBTS_MAX = {"planned": 40, "hiccup": 0, "sleep": 0, "delay": 0, "sentinel_kill": 0,
-              "sentinel_stop": 0}
+              "sentinel_stop": 0, **dict.fromkeys(REPLICA_KINDS, 0)}

@@ -19,6 +19,7 @@ USER = ("ACL", "SETUSER", "hunter", "on", ">secret", "~*", "&*", "+@all")
 DURABLE = [("appendonly", "yes"), ("appendfsync", "no"), ("user", "hunter", "on", ">secret", "~*",
                                                          "&*", "+@all")]
 SETTINGS = {"hold-timeout": "120s"}
+READS = {"read-policy": "prefer-replica", "replica-slow-start": "0"}
 
 
 class Found(Exception):
@@ -30,10 +31,12 @@ class Found(Exception):
 
 
 class Hunt:
-    """until: seconds after which no other fault is begun, None: as many as are given."""
+    """until: seconds after which no other fault is begun, None: as many as are given.
+    replica_reads: replicas serve reads."""
 
-    def __init__(self, seed, faults, until=None):
+    def __init__(self, seed, faults, until=None, replica_reads=False):
         self.seed, self._given, self._until = seed, faults, until
+        self.replica_reads = replica_reads
         self.done = []
 
     def run(self):
@@ -44,22 +47,28 @@ class Hunt:
                 relays = {n.port: stack.enter_context(Relay(n.address)) for n in cluster.nodes}
                 proxy = stack.enter_context(self._proxy(cluster, relays))
                 proxy.wait_serving()
-                self._hunt(cluster, proxy, Faults(cluster, relays))
+                faults, first = Faults(cluster, relays), cluster.epoch()
+                try:
+                    self._hunt(cluster, proxy, faults)
+                except AssertionError as error:
+                    unasked = cluster.epoch() - first - faults.intended
+                    if unasked > 0:
+                        raise Spoiled(f"{unasked} failovers that nobody asked for") from error
+                    raise
         except Spoiled:
             raise
         except Exception as error:
             raise Found(f"{type(error).__name__}: {error}", self.done) from error
 
-    @staticmethod
-    def _proxy(cluster, relays):
+    def _proxy(self, cluster, relays):
         words = []
         for node in cluster.nodes:
             words += ["--set", "sentinel.address-map="
                       f"{joined(node.address)} {joined(relays[node.port].address)}"]
-        return Proxy(cluster.sentinel_addresses, SETTINGS, arguments=words)
+        settings = {**SETTINGS, **(READS if self.replica_reads else {})}
+        return Proxy(cluster.sentinel_addresses, settings, arguments=words)
 
     def _hunt(self, cluster, proxy, faults):
-        first = cluster.epoch()
         with Load(proxy.address, 6, 6, rate=400) as ledger_load, \
                 Load(proxy.address, 4, 4, rate=200, workload=counter) as counter_load:
             loads = (ledger_load, counter_load)
@@ -77,15 +86,9 @@ class Hunt:
             for load in loads:
                 load.stop(130)
             doubts = self._tell(faults, loads, crowd)
-            try:
-                proxy.check_log()
-                check(cluster, faults, loads, crowd)
-                check_doubts(doubts, faults)
-            except AssertionError as error:
-                unasked = cluster.epoch() - first - faults.intended
-                if unasked > 0:
-                    raise Spoiled(f"{unasked} failovers that nobody asked for") from error
-                raise
+            proxy.check_log()
+            check(cluster, faults, loads, crowd)
+            check_doubts(doubts, faults)
 
     def _do_faults(self, proxy, faults, loads, crowd):
         wait_until(lambda: all(t.rounds > 0 or t.failure for t in crowd), 30, "the crowd to talk")
@@ -201,7 +204,7 @@ def shrink(hunt, seconds):
         size = -(-len(faults) // parts)
         for at in range(0, len(faults), size):
             rest = faults[:at] + faults[at + size :]
-            if rest and fails(hunt.seed, rest):
+            if rest and fails(hunt, rest):
                 faults, parts = rest, max(parts - 1, 2)
                 break
         else:
@@ -211,9 +214,9 @@ def shrink(hunt, seconds):
     return faults
 
 
-def fails(seed, faults):
+def fails(hunt, faults):
     try:
-        Hunt(seed, faults).run()
+        Hunt(hunt.seed, faults, replica_reads=hunt.replica_reads).run()
     except Found:
         return True
     except Spoiled:

@@ -173,6 +173,44 @@ class Pipelines(Talker):
                 raise Broken(f"{got!r} is another's")
 
 
+class Owners(Talker):
+    """Writes rising numbers to a key of its own and reads it again and again: never less than was
+    acknowledged, and never less than it has read."""
+
+    def greet(self):
+        self.writes = []  # (number, when it was sent, when it was answered), acknowledged or not
+        self.seen = 0
+
+    def step(self):
+        key, number = f"own:{self.number}", self.rounds + 1
+        sent = time.time()
+        done = self.answer(self.conn.call("SET", key, number)) is not None
+        self.writes.append((number, sent, time.time()))
+        if done:
+            self.ack(number)
+        for _ in range(self.rng.randrange(5)):
+            self.enough.wait(self.rng.choice((0, 0, 0.01, 0.1)))
+            reply = self.conn.call("GET", key)
+            if self.answer(reply) is reply:  # not in doubt
+                self.judge(int(reply or 0))
+
+    def judge(self, got):
+        least = next((n for when, n in reversed(self.acked) if not self.faults.may_lose(when)), 0)
+        if got < least:
+            raise Broken(f"it reads {got} and has written {least}")
+        if got < self.seen and not self._lost(self.seen):
+            raise Broken(f"it reads {got} and has read {self.seen}")
+        self.seen = got
+
+    def _lost(self, number):
+        """Whether a crash may have undone it, if it was done at all."""
+        _, sent, answered = self.writes[number - 1]
+        return self.faults.between(sent, answered)
+
+    def check(self, node):
+        self.judge(int(node.call("GET", f"own:{self.number}") or 0))
+
+
 class Queue(Talker):
     """Pushes tokens; BLPOP of others takes each at most once."""
 
@@ -438,6 +476,6 @@ class Silent(Talker):
             raise Broken(f"ECHO {token} was answered something else")
 
 
-CROWD = {Transactions: 3, Watchers: 2, Pipelines: 3, Queue: 1, Pops: 3, Stream: 2, Scripts: 2,
-         Large: 1, Users: 4, Publishers: 1, Subscribers: 2, Monitors: 1, Trackers: 1,
+CROWD = {Transactions: 3, Watchers: 2, Pipelines: 3, Owners: 4, Queue: 1, Pops: 3, Stream: 2,
+         Scripts: 2, Large: 1, Users: 4, Publishers: 1, Subscribers: 2, Monitors: 1, Trackers: 1,
          Redirects: 2, Silent: 1}

@@ -17,9 +17,9 @@ static int first_user(void)
 
 void client_begin(struct client *c, unsigned index)
 {
-    (void)index;
     buf_release(&c->in);
-    *c = (struct client){.self = {.resp = 2, .user = first_user()}};
+    *c = (struct client){.self = {.resp = 2, .user = first_user()},
+                         .reader = world.readers && index + 2 >= CLIENTS};
     reply_scan_reset(&c->scan, 1u << 20);
 }
 
@@ -46,6 +46,10 @@ static void put_request(struct buf *out, const struct request *r, unsigned how)
         }
         if (how % 8 == 2) {
             buf_printf(out, "echo \"%s\"\n", tag);
+            return;
+        }
+        if (how % 2 == 1) { /* which a replica may answer */
+            buf_printf(out, "*3\r\n$3\r\nGET\r\n$%d\r\n%s\r\n$1\r\n0\r\n", n, tag);
             return;
         }
         break;
@@ -108,6 +112,7 @@ void client_ask(struct client *c, enum kind kind, unsigned how)
                                   : (int)(values[kind] > 0 ? how % (unsigned)values[kind] : 0);
     struct buf frame = {0};
     put_request(&frame, r, how);
+    r->blind = kind == KIND_GET && memmem(buf_head(&frame), buf_len(&frame), "GET", 3) == NULL;
     TRACE("client %td asks #%u: %.20s\n", c - world.client, number, buf_head(&frame) + 4);
     net_send(c->transport, buf_head(&frame), buf_len(&frame));
     buf_release(&frame);
@@ -150,6 +155,7 @@ static bool starts(struct slice reply, const char *words)
 static bool says_not_executed(struct slice reply)
 {
     return starts(reply, "-LOADING No primary available") ||
+           starts(reply, "-MASTERDOWN No replica of ") ||
            starts(reply, "-NOAUTH The session could not be authenticated again") ||
            starts(reply, "-NOAUTH Authentication required.\r\n") ||
            (reply.p[0] == '-' && memmem(reply.p, reply.n, "#-1#", 4) != NULL); /* in a greeting */
@@ -167,6 +173,15 @@ static void check_own(const struct client *c, const struct request *r, struct sl
     size_t n = reply.n < 300 || reply.p[0] == '*' ? reply.n : 300;
     CHECK(memmem(reply.p, n, body, (size_t)tag) != NULL);
     CHECK(r->sent > 0 && !r->distrusted);
+}
+
+/* Nobody is shown an older state than before, or one without what he wrote. */
+static void check_version(struct client *c, const struct request *r, struct slice reply)
+{
+    if (!r->blind && (reply.p[0] == '$' || reply.p[0] == '*')) {
+        CHECK(r->version >= c->version);
+        c->version = r->version;
+    }
 }
 
 /* What was said in a transaction is not said again any more. */
@@ -316,6 +331,7 @@ static void exec_answered(struct client *c, const struct request *r, struct slic
         return;
     }
     executed(c, r, reply);
+    check_version(c, r, reply);
 }
 
 static void plain_answered(struct client *c, const struct request *r, struct slice reply)
@@ -341,6 +357,7 @@ static void plain_answered(struct client *c, const struct request *r, struct sli
         return;
     }
     check_own(c, r, reply);
+    check_version(c, r, reply);
 }
 
 /* Only what it would see of a later request keeps a read from being sent again. */
@@ -378,6 +395,10 @@ static void answered(struct client *c, struct request *r, struct slice reply)
     if (says_not_executed(reply)) {
         CHECK(r->open == 0 || r->kind < KIND_SET || r->kind > KIND_BLPOP);
         CHECK(r->kind != KIND_EXEC || r->open == 0);
+        return;
+    }
+    if (c->reader && starts(reply, "-READONLY You can't write against a read only replica.\r\n")) {
+        CHECK(r->sent == 0 && !repeatable(r->kind));
         return;
     }
     switch ((int)r->kind) {

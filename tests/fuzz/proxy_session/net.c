@@ -252,7 +252,7 @@ void net_free_dead(void)
 void net_accept(struct client *c, unsigned index)
 {
     client_begin(c, index);
-    worker_take_client(world.worker, 0, FD_FIRST + (int)index);
+    worker_take_client(world.worker, 0, FD_FIRST + (int)index, c->reader);
     net_turn();
 }
 

@@ -102,7 +102,7 @@ int tag_in(struct slice bytes)
     return -1;
 }
 
-static bool repeatable(enum kind kind)
+bool repeatable(enum kind kind)
 {
     return kind != KIND_SET && kind != KIND_EVAL && kind != KIND_BLPOP && kind != KIND_EXEC &&
            kind != KIND_WAIT && kind != KIND_UNKNOWN;
@@ -148,7 +148,10 @@ static void count_order(struct conn *c, const struct order *o)
         CHECK(!r->answered || (r->queued && c->multi_in));
         r->sent++;
     }
-    may_execute(o->tag);
+    const struct link *l = c->transport->owner;
+    if (l->replica == 0) { /* there it changes nothing, however often */
+        may_execute(o->tag);
+    }
     if (o->verb == VERB_MULTI) {
         c->multi_in = true;
     } else if (o->verb == VERB_EXEC || o->verb == VERB_DISCARD) {
@@ -230,6 +233,18 @@ static ssize_t parse(struct slice in, struct order *o)
     return (ssize_t)at;
 }
 
+/* Replicas are only read from. */
+static void check_replica(const struct conn *c, const struct order *o)
+{
+    const struct link *l = c->transport->owner;
+    const struct request *r = o->tag >= 0 ? &world.request[o->tag] : NULL;
+    bool get = o->verb == VERB_OTHER && strcasecmp(o->word[0], "GET") == 0;
+    CHECK(l->replica == 0 || l->state != LINK_READY || get || o->verb == VERB_PING ||
+          world.readers);
+    CHECK(l->replica == 0 || r == NULL || repeatable(r->kind) || r->kind == KIND_EXEC ||
+          r->kind == KIND_WAIT || world.evil);
+}
+
 static bool take_order(struct conn *c)
 {
     if (c->order_done == c->order_count) {
@@ -255,6 +270,7 @@ static bool take_order(struct conn *c)
     TRACE("  node %u conn %p gets %s #%d\n", c->at, (void *)c, o->word[0], o->tag);
     c->order_count++;
     check_shared(c, o);
+    check_replica(c, o);
     count_order(c, o);
     return true;
 }
@@ -276,7 +292,7 @@ static void check_may_send(const struct conn *c)
     const struct link *l = c->transport->owner;
     const struct worker_service *ws = &world.worker->services[0];
     if (l->state == LINK_READY && l->kind != LINK_CONTROL && !world.evil) {
-        CHECK(ws->now->state == SERVICE_SERVING);
+        CHECK(ws->now->state == SERVICE_SERVING || l->replica != 0);
         CHECK(buf_len(&c->in) > 0 || silent_ms(c, l) < ws->config->stall_timeout_ms);
     }
 }

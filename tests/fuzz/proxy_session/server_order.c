@@ -122,10 +122,12 @@ static void do_client(struct conn *c, const struct order *o, struct buf *out)
 static void do_role(const struct conn *c, struct buf *out)
 {
     const struct node *node = &world.node[c->at];
+    const struct link *l = c->transport->owner;
+    bool slave = node->replica != (l->replica != 0); /* as is expected, or not */
     if (node->no_role) {
         buf_append_str(out, "-NOPERM this user has no permissions to run the 'role' command\r\n");
     } else {
-        buf_append_str(out, node->replica
+        buf_append_str(out, slave
                                 ? "*5\r\n$5\r\nslave\r\n$1\r\nx\r\n:1\r\n$9\r\nconnected\r\n:0\r\n"
                                 : "*3\r\n$6\r\nmaster\r\n:0\r\n*0\r\n");
     }
@@ -255,6 +257,17 @@ static void do_plain(struct conn *c, const struct order *o, enum mood mood, stru
     put_bulk(c, o->tag, padding, out);
 }
 
+/* It is executed: by a primary, which has all the data, or by a replica. */
+static void note_version(const struct conn *c, int tag)
+{
+    const struct link *l = c->transport->owner;
+    if (tag >= 0) {
+        struct request *r = &world.request[tag];
+        world.version += repeatable(r->kind) ? 0 : 1;
+        r->version = l->replica != 0 ? world.fit[c->at].version : world.version;
+    }
+}
+
 /* One command of a transaction. */
 static void do_queued(struct conn *c, const struct order *o, struct buf *out)
 {
@@ -264,6 +277,7 @@ static void do_queued(struct conn *c, const struct order *o, struct buf *out)
     } else {
         put_bulk(c, o->tag, 0, out);
     }
+    note_version(c, o->tag);
     if (o->tag >= 0) {
         world.request[o->tag].executed = true;
     }
@@ -285,6 +299,7 @@ static bool do_exec(struct conn *c, const struct order *o, struct buf *out)
         for (unsigned i = 0; i < c->queued; i++) {
             do_queued(c, &c->queue[i], out);
         }
+        note_version(c, o->tag);
         ran = true;
     }
     for (unsigned i = 0; i < c->queued && !ran; i++) {
@@ -346,6 +361,9 @@ void order_do(struct conn *c, const struct order *o, enum mood mood)
         do_multi(c, o, &out);
     } else if (o->verb == VERB_DISCARD) {
         do_discard(c, o, &out);
+    } else if (c->multi && o->count == 1 && strcasecmp(o->word[0], "GET") == 0) {
+        buf_append_str(&out, "-ERR wrong number of arguments for 'get' command\r\n");
+        c->dirty = true;
     } else if (c->multi) {
         c->queue[c->queued++] = *o;
         buf_append_str(&out, "+QUEUED\r\n");
@@ -353,6 +371,7 @@ void order_do(struct conn *c, const struct order *o, enum mood mood)
         if (o->tag >= 0) {
             world.request[o->tag].executed = true;
         }
+        note_version(c, o->tag);
         do_plain(c, o, mood, &out);
         refused = o->verb == VERB_BLPOP && mood == MOOD_UNBLOCK;
     }

@@ -86,11 +86,13 @@ struct request {
     unsigned open;   /* ... and may have executed it, as far as the proxy can know */
     bool executed;   /* by a server, outside of a transaction */
     bool answered;   /* to the client */
+    bool blind;      /* its answer shows no data */
     bool queued;     /* ... in a transaction that goes on */
     bool distrusted; /* its reply began after its node may have ceased to be the primary */
     unsigned names[NAMES_MAX], name_count; /* of channels */
     unsigned expected, given;              /* answers to it; 0: not known yet */
     int value;                             /* what SELECT, AUTH, HELLO, SETNAME ask for */
+    unsigned version;                      /* of the data that its node had as it executed it */
 };
 
 /* What one connection is, at a server or in the mind of a client. */
@@ -107,11 +109,13 @@ struct client {
     unsigned block[REQUESTS_MAX], block_count;   /* what was answered in the open transaction */
     unsigned queued[REQUESTS_MAX], queued_count; /* ... with QUEUED */
     struct identity self;
-    unsigned held;  /* channels that it is told of, a bit for each */
-    unsigned heard; /* the number of the last message */
-    bool wild;      /* it said what nobody answers for */
-    bool gone;      /* it ended its side, or said QUIT */
-    bool excused;   /* the proxy may close it */
+    unsigned held;    /* channels that it is told of, a bit for each */
+    unsigned heard;   /* the number of the last message */
+    unsigned version; /* of the data, as far as it has been shown to it */
+    bool reader;      /* it came by read-listen */
+    bool wild;        /* it said what nobody answers for */
+    bool gone;        /* it ended its side, or said QUIT */
+    bool excused;     /* the proxy may close it */
     struct buf in;
     struct reply_scan scan;
     unsigned behind; /* values to come behind the array that began this reply */
@@ -125,6 +129,15 @@ struct node {
     bool no_auth, no_select, no_role, full;
 };
 
+/* A node as the topology lists it, to be read from. */
+struct fit_node {
+    uint32_t id; /* 0: it is not */
+    uint64_t caught;
+    unsigned version; /* of its data, at least */
+};
+
+#define ROUNDS_MAX 4096u
+
 struct world {
     const uint8_t *input, *input_end;
     struct worker *worker;
@@ -135,13 +148,17 @@ struct world {
     struct node node[NODES];
     struct request request[REQUESTS_MAX];
     unsigned requests, messages;
-    unsigned large_left, huge_left; /* how many such things may still be said */
+    struct fit_node fit[NODES];
+    uint32_t last_id;
+    unsigned version, round_version[ROUNDS_MAX]; /* of the primary's data; when a round began */
+    unsigned large_left, huge_left;              /* how many such things may still be said */
     bool evil;      /* servers have said what was not asked: nobody judges contents any more */
     bool backwards; /* the order of callbacks in a turn */
     bool too_much;  /* what server_holds_too_much says */
     bool released;  /* a hold has ended, and the primary stayed; the worker is about to hear it */
     bool stopping;  /* what is on its way then is given up as it is */
     bool own_identity; /* the proxy has a user and password of its own */
+    bool readers;      /* the last clients are that */
     bool trace;
 };
 
@@ -206,5 +223,7 @@ void client_proxy_closed(struct client *c);
 void client_forget(struct client *c);
 /* The number in the tag among these bytes, below world.requests; -1: there is none. */
 int tag_in(struct slice bytes);
+/* It does nothing that would not be the same done twice. */
+bool repeatable(enum kind kind);
 
 #endif

@@ -234,6 +234,87 @@ static void socket_addresses_compare(void **state)
     assert_false(sockaddr_to_addr(&none, &out));
 }
 
+static struct addr_net net(const char *text)
+{
+    struct addr_net n;
+    const char *problem = addr_net_parse(slice_str(text), &n);
+    if (problem != NULL) {
+        fail_msg("%s: %s", text, problem);
+    }
+    return n;
+}
+
+static void networks(void **state)
+{
+    static const struct {
+        const char *text, *again;
+        const char *in[2], *out[3];
+    } rows[] = {
+        {"10.1.0.0/16", "10.1.0.0/16", {"10.1.0.0", "10.1.255.255"}, {"10.2.0.0", "10.0.255.255"}},
+        {"10.1.2.128/25", "10.1.2.128/25", {"10.1.2.128", "10.1.2.255"}, {"10.1.2.127"}},
+        {"10.1.2.3", "10.1.2.3", {"10.1.2.3"}, {"10.1.2.2", "[a01:203::]"}},
+        {"10.1.2.3/32", "10.1.2.3", {"10.1.2.3"}, {"10.1.2.2"}},
+        {"0.0.0.0/0", "0.0.0.0/0", {"1.2.3.4", "255.255.255.255"}, {"[::1]"}},
+        {"fd00::/8",
+         "fd00::/8",
+         {"[fd12::1]", "[fdff::]"},
+         {"[fe00::1]", "[fc00::1]", "253.0.0.0"}},
+        {"::1", "::1", {"[::1]"}, {"[::2]", "0.0.0.1"}},
+        {"::/0", "::/0", {"[fd12::1]", "[::]"}, {"1.2.3.4", "unix:/run/redis.sock"}},
+    };
+    char text[ADDR_NET_TEXT_MAX];
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        struct addr_net n = net(rows[i].text);
+        assert_string_equal(addr_net_text(&n, text), rows[i].again);
+        for (size_t k = 0; k < ARRAY_LEN(rows[i].in) && rows[i].in[k] != NULL; k++) {
+            struct addr a = parsed(rows[i].in[k], 1);
+            struct sockaddr_any at;
+            assert_true(addr_numeric(&a, &at));
+            assert_true(addr_net_has(&n, &at));
+        }
+        for (size_t k = 0; k < ARRAY_LEN(rows[i].out) && rows[i].out[k] != NULL; k++) {
+            struct addr a = parsed(rows[i].out[k], 1);
+            struct sockaddr_any at;
+            assert_true(addr_numeric(&a, &at));
+            assert_false(addr_net_has(&n, &at));
+        }
+    }
+    struct addr_net all = net("0.0.0.0/0");
+    assert_false(addr_net_has(&all, &(struct sockaddr_any){0}));
+}
+
+static void no_networks(void **state)
+{
+    static const struct {
+        const char *text, *says;
+    } rows[] = {
+        {"", "write a.b.c.d/n"},
+        {"host", "write a.b.c.d/n"},
+        {"10.1/16", "write a.b.c.d/n"},
+        {"[::1]/128", "write a.b.c.d/n"},
+        {"10.0.0.0:6379", "write a.b.c.d/n"},
+        {"1111:2222:3333:4444:5555:6666:7777:8888:9999:aaaa:bbbb", "write a.b.c.d/n"},
+        {"10.0.0.0/", "0..32"},
+        {"10.0.0.0/33", "0..32"},
+        {"10.0.0.0/-1", "0..32"},
+        {"10.0.0.0/8/8", "0..32"},
+        {"fd00::/129", "0..128"},
+        {"10.0.0.1/8", "beyond the first 8: write 10.0.0.0/8"},
+        {"10.1.2.3/31", "beyond the first 31: write 10.1.2.2/31"},
+        {"fd00::1/64", "beyond the first 64: write fd00::/64"},
+    };
+    struct addr_net n;
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
+        const char *says = addr_net_parse(slice_str(rows[i].text), &n);
+        if (says == NULL || strstr(says, rows[i].says) == NULL) {
+            fail_msg("%s: %s", rows[i].text, says == NULL ? "good" : says);
+        }
+    }
+    assert_non_null(addr_net_parse(slice_of("::1\0", 4), &n));
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -245,6 +326,8 @@ int main(void)
         cmocka_unit_test(unix_sockets),
         cmocka_unit_test(socket_addresses),
         cmocka_unit_test(socket_addresses_compare),
+        cmocka_unit_test(networks),
+        cmocka_unit_test(no_networks),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -57,7 +57,7 @@ static void test_too_many(void **state)
     }
     buf_append(&text, slice_of("", 1));
     c.file = buf_head(&text);
-    c.said = "E v.ini:4: 17 listeners in [service a] are more than 16; list fewer\n";
+    c.said = "E v.ini:4: 17 addresses of 'listen' in [service a] are more than 16; list fewer\n";
     check_case(&c);
     buf_release(&text);
     buf_append_str(&text, SENTINEL_LINES);

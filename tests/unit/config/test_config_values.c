@@ -43,6 +43,17 @@ static void test_defaults(void **state)
     assert_int_equal(v->links_per_profile, 1);
     assert_int_equal(v->client_output_limit, 512 * 1024 * 1024);
     assert_int_equal(v->retain_max, 1024 * 1024);
+    assert_int_equal(v->read_policy, READS_PRIMARY);
+    assert_int_equal(v->read_listen.count, 0);
+    assert_int_equal(v->read_listen_policy, READS_PREFER_REPLICA);
+    assert_int_equal(v->consistency, CONSISTENCY_SESSION);
+    assert_int_equal(v->max_replica_lag_ms, 10000);
+    assert_int_equal(v->replica_slow_start_ms, 10000);
+    assert_false(v->replica_priority_zero);
+    assert_true(v->reads_during_failover);
+    assert_int_equal(v->prefer.count, 0);
+    assert_null(v->zone);
+    assert_int_equal(v->replica_commands.count, 0);
     free_loaded(&l);
 }
 
@@ -101,6 +112,25 @@ static const struct range_case ranges[] = {
      "64k..512m"},
     {"service.mymaster.script-cache", {"yes", "no"}, {"4m", "0"}, "yes or no"},
     {"service.mymaster.script-cache-memory", {"4k", "256m"}, {"4095", "257m", "0"}, "4k..256m"},
+    {"service.mymaster.read-policy",
+     {"primary", "prefer-replica", "replica", "any"},
+     {"Any", "replicas", "master", "yes"},
+     "primary, prefer-replica, replica or any"},
+    {"service.mymaster.read-listen-policy",
+     {"prefer-replica", "replica"},
+     {"primary", "any", "no"},
+     "prefer-replica or replica"},
+    {"service.mymaster.consistency",
+     {"session", "eventual"},
+     {"strong", "Session", "no"},
+     "session or eventual"},
+    {"service.mymaster.max-replica-lag",
+     {"100ms", "1h"},
+     {"99ms", "61m", "0", "auto"},
+     "100ms..1h"},
+    {"service.mymaster.replica-slow-start", {"0", "1h"}, {"61m", "auto"}, "0..1h"},
+    {"service.mymaster.replica-priority-zero", {"yes", "no"}, {"0", "1"}, "yes or no"},
+    {"service.mymaster.reads-during-failover", {"yes", "no"}, {"maybe"}, "yes or no"},
 };
 
 static void check_good(const struct range_case *r, const char *value)

@@ -315,6 +315,57 @@ static void agrees_with_the_server(void **state)
     assert_int_equal(each_word(flagged_neither, check_known), 168);
 }
 
+static unsigned going(uint32_t mask)
+{
+    unsigned n = 0;
+    for (size_t i = 1; i <= command_count(); i++) {
+        n += command_goes(command_numbered(i), mask) ? 1 : 0;
+    }
+    return n;
+}
+
+/* Which commands a replica may be asked. */
+static void may_go_to_replicas(void **state)
+{
+    (void)state;
+    static char keys[] = "keys", pfcount[] = "pfcount";
+    char *names[] = {keys, pfcount};
+    struct config_commands none = {0}, two = {names, 2};
+    uint32_t plain = command_replica_mask(&none), more = command_replica_mask(&two);
+    assert_int_equal(going(plain), 75);
+    assert_int_equal(going(more), 77);
+    assert_true(command_goes(lookup("get k"), plain));
+    assert_true(command_goes(lookup("xinfo stream x"), plain));
+    assert_true(command_goes(lookup("keys *"), more));
+    assert_true(command_goes(lookup("pfcount p"), more));
+    static const char *const never[] = {
+        "set k v",     "getex k",        "sort l",   "bitfield k", "eval s 0",  "scan 0",
+        "touch k",     "object freq k",  "ping",     "wait 1 0",   "dbsize",    "eval_ro s 0",
+        "xread s x 0", "memory usage k", "nosuch",   "multi",      "subscribe", "pubsub channels",
+        "info",        "script exists",  "readonly", "time",       "auth p",    "select 1"};
+    for (size_t i = 0; i < ARRAY_LEN(never); i++) {
+        if (command_goes(lookup(never[i]), more)) {
+            fail_msg("%s would go to a replica", never[i]);
+        }
+    }
+}
+
+/* What goes there was proven to read, even by another table. */
+static void what_goes_reads(void **state)
+{
+    (void)state;
+    for (size_t i = 1; i <= command_count(); i++) {
+        const struct command *c = command_numbered(i);
+        if (c->replica >= REPLICA_READS) {
+            assert_int_equal(c->cls, COMMAND_READ);
+            assert_false(c->may_block);
+            const struct command *writes = command_stricter(i, true, false);
+            assert_true(writes != NULL && writes->replica == REPLICA_NEVER);
+            assert_true(command_only_reads(c) && !command_only_reads(writes));
+        }
+    }
+}
+
 struct row {
     const char *name;
     enum command_class cls;
@@ -322,6 +373,7 @@ struct row {
 
 static const struct row rows[] = {
 #define C(name, cls)                     {name, COMMAND_##cls},
+#define R(name)                          C(name, READ)
 #define LEASES(name, cls)                C(name, cls)
 #define PINS(name, cls)                  C(name, cls)
 #define BLOCKS(name, cls)                C(name, cls)
@@ -344,7 +396,8 @@ static void table_is_sorted_and_counted(void **state)
         }
     }
     assert_int_equal(ARRAY_LEN(rows), 385);
-    assert_int_equal(count[COMMAND_READ], 163);
+    assert_int_equal(count[COMMAND_READ], 161);
+    assert_int_equal(count[COMMAND_READONLY], 2);
     assert_int_equal(count[COMMAND_WRITE], 176);
     assert_int_equal(count[COMMAND_KILL], 2);
     assert_int_equal(count[COMMAND_SCRIPT], 3);
@@ -363,6 +416,8 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_class),
+        cmocka_unit_test(may_go_to_replicas),
+        cmocka_unit_test(what_goes_reads),
         cmocka_unit_test(case_does_not_matter),
         cmocka_unit_test(unknown_is_a_write),
         cmocka_unit_test(containers),

@@ -150,7 +150,7 @@ static const struct {
     const char *words;
 } answers[] = {
     {"", MASTER, GREETING_DONE, ""},
-    {"", SLAVE, GREETING_NOT_PRIMARY, ""},
+    {"", SLAVE, GREETING_OTHER_ROLE, ""},
     {"", "-NOPERM no\r\n", GREETING_DONE, ""},
     {"", "-NOAUTH Authentication required.\r\n", GREETING_DONE, ""},
     {"", "-BUSY Redis is busy\r\n", GREETING_DONE, ""},

@@ -48,10 +48,14 @@ struct fake {
     uint16_t peer;             /* another Sentinel that it tells of, by its port; 0: none */
     uint16_t replica;          /* a replica that it lists; 0: none */
     /* A node otherwise. */
-    const char *role;     /* "master" or "slave"; NULL: refuses to tell */
-    const char *commands; /* its answer to COMMAND; NULL: refuses it */
+    const char *role;                /* "master" or "slave"; NULL: refuses to tell */
+    const char *commands;            /* its answer to COMMAND; NULL: refuses it */
+    const char *info;                /* what a node has to INFO; NULL: refuses it */
+    int offset;                      /* of its replication */
+    bool cut_off;                    /* its link to the primary is down */
+    void (*on_role)(struct fake *f); /* before ROLE is answered; NULL: nothing is done */
     /* What was seen. */
-    unsigned accepted, asked, roles, subscribed, commanded;
+    unsigned accepted, asked, roles, subscribed, commanded, informed;
     uint16_t role_master; /* whom a slave follows */
     bool no_myid;
     struct addr addr;
@@ -187,13 +191,17 @@ static inline void fake_subscribe(struct fake_conn *c, const struct args *a, str
 static inline void fake_role(struct fake *f, struct buf *out)
 {
     f->roles++;
+    if (f->on_role != NULL) {
+        f->on_role(f);
+    }
     if (f->role == NULL) {
         emit_error(out, "NOPERM this user has no permissions to run the 'role' command");
     } else if (strcmp(f->role, "slave") == 0) {
-        buf_printf(out, "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:%u\r\n$9\r\nconnected\r\n:1\r\n",
-                   f->role_master);
+        buf_printf(out, "*5\r\n$5\r\nslave\r\n$9\r\n127.0.0.1\r\n:%u\r\n$9\r\n%s\r\n:%d\r\n",
+                   f->role_master, f->cut_off ? "handshake" : "connected",
+                   f->cut_off ? -1 : f->offset);
     } else {
-        buf_append_str(out, "*3\r\n$6\r\nmaster\r\n:1\r\n*0\r\n");
+        buf_printf(out, "*3\r\n$6\r\nmaster\r\n:%d\r\n*0\r\n", f->offset);
     }
 }
 
@@ -225,6 +233,13 @@ static inline void fake_answer(struct fake_conn *c, const struct args *a, struct
         buf_append_str(&c->out, c->subscribed ? "*2\r\n$4\r\npong\r\n$0\r\n\r\n" : "+PONG\r\n");
     } else if (slice_eq_nocase(a->v[0], "SUBSCRIBE")) {
         fake_subscribe(c, a, frame);
+    } else if (slice_eq_nocase(a->v[0], "INFO") && f->id == NULL) {
+        f->informed++;
+        if (f->info == NULL) {
+            emit_error(&c->out, "NOPERM this user has no permissions to run the 'info' command");
+        } else {
+            fake_bulk(&c->out, f->info);
+        }
     } else if (slice_eq_nocase(a->v[0], "INFO")) {
         struct buf text = {0};
         buf_printf(&text, "# Server\r\nrun_id:%s\r\n%c", f->id, '\0');

@@ -334,6 +334,82 @@ static void roles(void **state)
     }
 }
 
+static void replication(void **state)
+{
+#define SLAVE(word) "*5\r\n$5\r\nslave\r\n$1\r\nh\r\n:1\r\n" word "\r\n"
+    static const struct {
+        const char *text;
+        enum repl_link link;
+        int64_t offset;
+    } rows[] = {
+        {"*3\r\n$6\r\nmaster\r\n:10\r\n*0\r\n", REPL_DOWN, 10},
+        {"*3\r\n$6\r\nmaster\r\n:-1\r\n*0\r\n", REPL_DOWN, -1},
+        {"*1\r\n$6\r\nmaster\r\n", REPL_DOWN, -1},
+        {"*2\r\n$6\r\nmaster\r\n$2\r\n10\r\n", REPL_DOWN, -1},
+        {SLAVE("$9\r\nconnected\r\n:5"), REPL_UP, 5},
+        {SLAVE("$9\r\nconnected\r\n$1\r\n5"), REPL_UP, -1},
+        {SLAVE("$4\r\nsync\r\n:-1"), REPL_SYNCING, -1},
+        {SLAVE("$9\r\nhandshake\r\n:-1"), REPL_DOWN, -1},
+        {SLAVE("$10\r\nconnecting\r\n:-1"), REPL_DOWN, -1},
+        {SLAVE("$9\r\nCONNECTED\r\n:-7"), REPL_DOWN, -1},
+        {SLAVE(":1\r\n:5"), REPL_DOWN, 5},
+        {"*3\r\n$5\r\nslave\r\n$1\r\nh\r\n:1\r\n", REPL_DOWN, -1},
+        {"*0\r\n", REPL_DOWN, -1},
+        {"-BUSY Redis is busy\r\n", REPL_DOWN, -1},
+        {"$6\r\nmaster\r\n", REPL_DOWN, -1},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct reply *r = parse(rows[i].text);
+        struct repl_state got;
+        reply_read_repl(r, &got);
+        assert_int_equal(got.link, rows[i].link);
+        assert_int_equal(got.offset, rows[i].offset);
+        reply_free(&r);
+    }
+}
+
+static void fitness(void **state)
+{
+    static const struct {
+        const char *text;
+        bool loading, syncing, priority_zero;
+        const char *repl_id, *zone;
+    } rows[] = {
+        {"# Server\r\nredis_version:7.0.15\r\n", false, false, false, "", ""},
+        {"loading:0\r\nasync_loading:0\r\nmaster_sync_in_progress:0\r\nslave_priority:100\r\n"
+         "master_replid:f00\r\navailability_zone:eu-1b\r\n",
+         false, false, false, "f00", "eu-1b"},
+        {"loading:1\r\n", true, false, false, "", ""},
+        {"async_loading:1\r\n", true, false, false, "", ""},
+        {"master_sync_in_progress:1\nslave_priority:0", false, true, true, "", ""},
+        {"availability_zone:\r\nmaster_replid:\r\n", false, false, false, "", ""},
+        {"xloading:1\r\nloading_:1\r\nmaster_replid2:f00\r\n", false, false, false, "", ""},
+        {"master_replid:0123456789012345678901234567890123456789a\r\navailability_zone:a b\r\n",
+         false, false, false, "", ""},
+    };
+    (void)state;
+    for (size_t i = 0; i < sizeof rows / sizeof rows[0]; i++) {
+        struct buf b = {0};
+        struct node_info got;
+        buf_printf(&b, "$%zu\r\n%s\r\n", strlen(rows[i].text), rows[i].text);
+        struct reply *r = reply_parse(buf_slice(&b));
+        assert_true(reply_read_info(r, &got));
+        assert_int_equal(got.loading, rows[i].loading);
+        assert_int_equal(got.syncing, rows[i].syncing);
+        assert_int_equal(got.priority_zero, rows[i].priority_zero);
+        assert_string_equal(got.repl_id, rows[i].repl_id);
+        assert_string_equal(got.zone, rows[i].zone);
+        reply_free(&r);
+        buf_release(&b);
+    }
+    struct node_info got = {.loading = true};
+    struct reply *r = parse("-NOPERM no\r\n");
+    assert_false(reply_read_info(r, &got));
+    assert_false(got.loading);
+    reply_free(&r);
+}
+
 static void pushes(void **state)
 {
     (void)state;
@@ -375,6 +451,8 @@ int main(void)
         cmocka_unit_test(sentinel_master_without_the_essential),
         cmocka_unit_test(peers),
         cmocka_unit_test(roles),
+        cmocka_unit_test(replication),
+        cmocka_unit_test(fitness),
         cmocka_unit_test(pushes),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,0 +1,117 @@
+/* Sessions of read-listen: see session_reads.h. */
+#include "proxy/linkset.h"
+#include "proxy/session_mute.h"
+#include "proxy/session_reads.h"
+#include "proxy/session_restore.h"
+#include "proxy/session_subscribe.h"
+#include "proxy/worker.h"
+
+static const char refusal[] = "-READONLY You can't write against a read only replica.\r\n";
+
+/* Only replicas are homes. */
+static void count_home(const struct session *s, bool on)
+{
+    if (s->set->replica != 0) {
+        nodes_home(s->service, s->set->replica, on);
+    }
+}
+
+void reader_end(struct session *s)
+{
+    count_home(s, false);
+}
+
+static void move_to(struct session *s, uint32_t replica)
+{
+    if (s->set->replica != replica) {
+        struct linkset *set = linkset_get(s->service, &s->set->profile, replica);
+        count_home(s, false);
+        linkset_drop(&s->set);
+        s->set = set;
+        count_home(s, true);
+    }
+}
+
+/* It serves as long as it is fit. */
+static bool is_well(const struct session *s)
+{
+    return s->set->replica != 0 && nodes_find(s->service, s->set->replica) != NULL &&
+           !linkset_refused(s->set);
+}
+
+enum reads_way reader_settle(struct session *s)
+{
+    if (s->outstanding > 0 || is_well(s) || (s->link != NULL && s->link->raw)) {
+        return READS_WAY_REPLICA;
+    }
+    bool bound = s->link != NULL && session_lives_on_link(s);
+    if (bound) {
+        return READS_WAY_REPLICA; /* be it the primary's */
+    }
+    struct choice_demand demand;
+    reads_make_demand(s, s->set->replica != 0 ? s->set : NULL, &demand);
+    struct node_choice c = nodes_choose(s, &demand, NODES_REPLICAS);
+    if (c.choice == CHOICE_NONE) { /* then they say why */
+        c = nodes_choose(s, &demand, NODES_REFUSING);
+    }
+    if (c.choice == CHOICE_NODE) {
+        s->catching_up = false;
+        move_to(s, c.id);
+        return READS_WAY_REPLICA;
+    }
+    enum reads_way way = reads_without_node(s, c.choice);
+    if (way == READS_WAY_PRIMARY) {
+        move_to(s, 0);
+    }
+    return way;
+}
+
+enum reads_way reader_way(struct session *s, const struct command *command)
+{
+    switch ((int)command->cls) {
+    case COMMAND_QUIT:
+    case COMMAND_RESET:
+    case COMMAND_HTTP:
+    case COMMAND_REPLY:
+    case COMMAND_READONLY:
+    case COMMAND_SETNAME:
+    case COMMAND_GETNAME: return READS_WAY_PRIMARY;
+    default: return s->multi_lost ? READS_WAY_PRIMARY : reader_settle(s);
+    }
+}
+
+bool reader_refuses(const struct session *s, const struct request *r)
+{
+    bool unseen = r->command->cls == COMMAND_REPLY
+                      ? mute_ends_framing(s, r)
+                      : s->subs != NULL && listening_ends_framing(s, r->command);
+    return (!command_only_reads(r->command) || unseen) && !s->multi_lost && !s->set->needs_auth;
+}
+
+/* In a transaction the server would have noted it, and would refuse EXEC; so it is given something
+ * else to refuse. */
+static void spoil_transaction(struct session *s)
+{
+    struct slice bad = slice_str("*1\r\n$3\r\nGET\r\n");
+    transaction_queued_frame(s, command_lookup_name(slice_str("get")), bad,
+                             slice_str("-ERR wrong number of arguments for 'get' command\r\n"));
+    if (s->link != NULL) {
+        struct asker own = s->asker;
+        own.own = ASK_SELF;
+        s->outstanding++;
+        link_ask(s->link, command_lookup_name(slice_str("ping")), own, bad);
+    }
+}
+
+bool reader_refuse(struct session *s)
+{
+    if (s->outstanding > 0 || s->tentative != NULL) {
+        return false;
+    }
+    session_stop_waiting(s);
+    session_give_str(s, refusal);
+    if (s->multi) {
+        spoil_transaction(s);
+    }
+    return true;
+}
