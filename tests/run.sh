@@ -8,7 +8,7 @@ usage: sh tests/run.sh [--label LABEL]... [--test NAME]... [--full] [--list] [--
 
 Installs missing Debian packages (as root or with sudo), builds and runs the tests. The last line is
 `N passed, N failed` (and `, N skipped`); the exit status is 0 only if something ran and nothing
-failed. A run without --full that takes longer than 20 minutes is stopped and has failed.
+failed. A run without --full that takes longer than 27 minutes is stopped and has failed.
 
   --label LABEL  only these tests:
                    unit         one layer each, with ASan and UBSan
