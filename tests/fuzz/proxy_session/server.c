@@ -311,8 +311,9 @@ void conn_received(struct conn *c, struct slice bytes)
 void conn_was_read(struct conn *c, size_t n)
 {
     const struct topology_service *now = world.worker->services[0].now;
+    const struct link *l = c->transport->owner;
     bool distrusted =
-        now->state == SERVICE_HOLDING && !world.released &&
+        now->state == SERVICE_HOLDING && !world.released && l->replica == 0 &&
         net_now() >= now->state_since_ms + world.worker->services[0].config->hold_grace_ms;
     uint64_t before = c->read;
     c->read += n;
