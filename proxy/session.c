@@ -66,12 +66,13 @@ struct session *session_open(struct worker_service *service, int fd, bool reader
 void session_set_plain_profile(struct session *s)
 {
     struct profile plain;
-    uint32_t home = s->reader && s->set != NULL ? s->set->replica : 0;
+    bool fresh = s->set == NULL;
+    uint32_t home = s->reader && !fresh ? s->set->replica : 0;
     profile_init(&plain);
     linkset_drop(&s->set);
     s->set = linkset_get(s->service, &plain, home);
     s->vetted = s->refused = false;
-    reads_begin(s);
+    reads_begin(s, fresh);
 }
 
 /* Its own link dies with it; on a shared one its requests become orphans as far as they were sent,

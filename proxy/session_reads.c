@@ -31,9 +31,12 @@ static void set_home(struct session *s, struct linkset *set)
     }
 }
 
-void reads_begin(struct session *s)
+void reads_begin(struct session *s, bool fresh)
 {
     const struct config_service *c = s->service->config;
+    if (!fresh && s->reads == READS_PRIMARY) {
+        s->need = s->wrote = next_round(s); /* what was before was not noted */
+    }
     s->reads = (uint8_t)(s->reader ? c->read_listen_policy : c->read_policy);
     set_home(s, NULL);
 }

@@ -34,8 +34,8 @@ enum reads_way {
     READS_WAY_REFUSED, /* there is no replica, and nothing else may serve it */
 };
 
-/* A session begins, or has its first profile again: reads as its service is configured. */
-void reads_begin(struct session *s);
+/* A session begins (fresh), or has its first profile again: reads as its service is configured. */
+void reads_begin(struct session *s, bool fresh);
 /* Of a session that does not read on the primary alone. *set: the replica's, not counted. */
 enum reads_way reads_way(struct session *s, const struct request *r, struct linkset **set);
 /* The same session has another profile. */
