@@ -74,6 +74,11 @@ void journal_append(struct journal *j, struct block_pool *pool, struct block *bl
                     struct slice bytes);
 /* The request begun last is complete. */
 void journal_end(struct journal *j);
+/* The request begun last is not complete. */
+static inline bool journal_is_open(const struct journal *j)
+{
+    return j->count > 0 && j->ring[(j->first + j->count - 1) & (j->cap - 1)].end == UINT64_MAX;
+}
 /* The i-th unanswered request, oldest first, i < j->count. */
 struct record *journal_at(const struct journal *j, uint32_t i);
 enum record_state journal_state(const struct journal *j, const struct record *r);

@@ -58,7 +58,11 @@ static void reset(struct session *s)
     if (s->link != NULL) {
         link_close(&s->link, LINK_END_SESSION);
     }
+    bool noted = s->reads != READS_PRIMARY;
     session_set_plain_profile(s);
+    if (!noted) {
+        reads_begin_to_note(s);
+    }
     buf_release(&s->name);
     transaction_over(s);
     listening_forget(s);

@@ -173,8 +173,7 @@ static bool begin_streaming(struct session *s, struct block *block, struct slice
     if (s->uncarried != NULL && s->link != NULL && s->link->raw) {
         request_scan_reset(&s->scan);
     } else {
-        const struct journal *j = s->link != NULL ? &s->link->journal : NULL;
-        s->streaming = s->outstanding > 0 && journal_at(j, j->count - 1)->end == UINT64_MAX;
+        s->streaming = s->link != NULL && s->outstanding > 0 && journal_is_open(&s->link->journal);
         s->swallowing = !s->streaming;
     }
     return true;

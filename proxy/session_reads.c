@@ -174,7 +174,7 @@ void reads_note(struct session *s, const struct link *l, enum reads_told told)
     }
 }
 
-void reads_lost(struct session *s)
+void reads_begin_to_note(struct session *s)
 {
     if (s->reads != READS_PRIMARY) {
         s->need = s->wrote = next_round(s);
@@ -216,14 +216,14 @@ void reads_stalled(const struct link *l)
 
 void reads_choose(struct session *s, const struct command *command)
 {
-    uint8_t before = s->reads;
+    bool noted = s->reads != READS_PRIMARY;
     if (s->reader) {
         session_give_str(s, "+OK\r\n");
         return;
     }
     s->reads = strcmp(command->name, "readonly") == 0 ? READS_PREFER_REPLICA : READS_PRIMARY;
-    if (before == READS_PRIMARY) {
-        s->need = s->wrote = next_round(s); /* what was before was not noted */
+    if (!noted) {
+        reads_begin_to_note(s);
     }
     session_give_str(s, "+OK\r\n");
 }

@@ -57,8 +57,9 @@ static inline void reads_answered(struct session *s, const struct link *l, enum 
         reads_note(s, l, told);
     }
 }
-/* Its link to the primary is lost, with requests unanswered. */
-void reads_lost(struct session *s);
+/* What it has done and seen so far was not noted, or is not known: its link to the primary was lost
+ * with requests unanswered. */
+void reads_begin_to_note(struct session *s);
 /* True if that reply of a replica is its refusal, and another node may answer r. */
 bool reads_refused(const struct session *s, const struct record *r, struct slice reply);
 /* It was taken back for that: says so where the replica is not fit, and asks elsewhere. */

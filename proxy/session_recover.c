@@ -248,7 +248,7 @@ static void give_back(struct session *s, const struct journal *j, bool harmless)
     s->healed = 0;
     struct judgement g = {.s = s, .journal = j, .harmless = harmless};
     if (!harmless && j->count > 0) {
-        reads_lost(s);
+        reads_begin_to_note(s);
     }
     g.verdicts = xcalloc(j->count + 1u, sizeof *g.verdicts);
     bool settled = s->tentative != NULL && tentative_settled(s, j);

@@ -51,7 +51,7 @@ def test_66_hunt(request):
 
 
 def test_66_hunt_with_replica_reads(request):
-    short_hunt(request, 3, 20, True)
+    short_hunt(request, 2, 20, True)
 
 
 @pytest.mark.full

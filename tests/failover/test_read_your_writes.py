@@ -204,8 +204,8 @@ def moved_about(stage, settings):
 
 
 def test_a_busy_reader_comes_back_to_a_replica(stage):
-    """It reads without a pause, and more often than replicas are asked; after a write it reads from
-    the primary only as long as the replicas lack that."""
+    """limit: CATCH_UP_INTERVAL_MS. It reads without a pause, and more often than replicas are
+    asked; after a write it reads from the primary only as long as the replicas lack that."""
     with stage.through(), stage.proxy.connect() as client:
         for number in range(2):
             client.ok("SET", "busy", number)

@@ -15,23 +15,6 @@ def stage_fixture():
         yield ReplicaStage(stack)
 
 
-def test_a_busy_reader_leaves_the_primary(stage):
-    """limit: CATCH_UP_INTERVAL_MS. Each read on the primary shows a newer state than any replica
-    is known to have: without a pause there would be no way back."""
-    with stage.through() as proxy, proxy.connect() as client:
-        for number in range(3):
-            client.ok("SET", "k", number)
-            landed = Landed(stage.nodes)
-            until = time.monotonic() + 10
-            while sum(landed.of("get")[1:]) == 0 and time.monotonic() < until:
-                for _ in range(20):
-                    assert client.ok("GET", "k") == b"%d" % number
-            landed = Landed(stage.nodes)
-            for _ in range(50):
-                assert client.ok("GET", "k") == b"%d" % number
-            assert landed.of("get")[0] == 0
-
-
 def test_what_shows_nothing_does_not_send_back(stage):
     """A client that says PING or SELECT before each read reads from replicas all the same."""
     with stage.through() as proxy, proxy.connect() as client:

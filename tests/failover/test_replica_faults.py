@@ -277,8 +277,8 @@ def test_a_slow_start():
                 last = share(stage, crowd, 0.5)
                 crowd.stop()
     print(f"share at first {first:.2f}, in the end {last:.2f}")
-    assert first < 0.3
-    assert 0.4 < last < 0.6
+    assert first < 0.25
+    assert last > 0.35  # half, were both as fast
 
 
 def share(stage, crowd, seconds):
