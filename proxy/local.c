@@ -67,7 +67,7 @@ static void reset(struct session *s)
     transaction_over(s);
     listening_forget(s);
     tracking_end(s);
-    s->pinned = redirect_is_numbered(s); /* others may still name it */
+    s->pinned = redirect_is_target(s); /* others still name it */
     s->hushed =
         s->hushed && s->replies != REPLIES_OFF; /* a SKIP before it is for it, as in Redis */
     s->replies = REPLIES_ON;

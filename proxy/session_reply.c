@@ -201,7 +201,8 @@ void session_reply(struct session *s, struct block *block, struct slice reply, c
             journal_answered(j);
         }
         session_finish(s, SESSION_END_PROTOCOL);
-    } else if (r.command->cls == COMMAND_SUBSCRIBE && type != '-' && !s->multi) {
+    } else if (r.command->cls == COMMAND_SUBSCRIBE && type != '-' &&
+               (!s->multi || r.asker.own)) { /* what is said again is said before MULTI */
         listening_confirmed(s, &r, block, reply);
     } else if (tentative_keeps(s, &r, reply)) {
         tentative_keep(s, &r, reply);

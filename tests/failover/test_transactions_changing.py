@@ -102,6 +102,19 @@ def test_44_subscribed_in_a_transaction(case, client, resp):
     heard(client, confirmed(b"punsubscribe", b"p*", 0, resp) + b"$1\r\n1\r\n")
 
 
+def test_44_the_transaction_of_a_subscriber(case, client):
+    """Its subscriptions are said again before the block is, and confirmed to nobody."""
+    node, relay, _ = case
+    client.ok("HELLO", 3)
+    client.send(encode("SUBSCRIBE", "a", "b"))
+    heard(client, confirmed(b"subscribe", b"a", 1, 3) + confirmed(b"subscribe", b"b", 2, 3))
+    queue(client, ("INCR", "n"), ("SUBSCRIBE", "c"))
+    relay.cut_all()
+    client.send(encode("EXEC"))
+    heard(client, b"*2\r\n:1\r\n" + confirmed(b"subscribe", b"c", 3, 3))
+    assert [listens(node, name) for name in "abc"] == [1, 1, 1]
+
+
 @BOTH
 def test_44_on_the_new_primary(stage, resp):
     """The block waits through the hold; then what it asked for is had once more elsewhere."""

@@ -94,20 +94,23 @@ static const struct row rows[] = {
      .demand = {.home = 0, .need = 9, .wrote = 9}, .want = CHOICE_NODE, .id = 0},
 };
 
+static void check(const struct row *row, uint32_t turn)
+{
+    struct chosen chosen = {0};
+    enum choice got = choice_make(row->nodes, row->count, &row->demand, &turn, &chosen);
+    uint32_t id = got == CHOICE_NODE ? row->nodes[chosen.node].id : NOBODY;
+    bool right = got == row->want && (got != CHOICE_NODE || id == row->id);
+    if (!right || chosen.soon != row->soon) {
+        fail_msg("%s: choice %d, node %u, soon %d", row->what, (int)got, id, chosen.soon);
+    }
+}
+
 static void chooses(void **state)
 {
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(rows); i++) {
-        const struct row *row = &rows[i];
         for (uint32_t turn = 0; turn < 3; turn++) { /* whose turn it is must not matter */
-            uint32_t now = turn;
-            struct chosen chosen = {0};
-            enum choice got = choice_make(row->nodes, row->count, &row->demand, &now, &chosen);
-            uint32_t id = got == CHOICE_NODE ? row->nodes[chosen.node].id : NOBODY;
-            if (got != row->want || (got == CHOICE_NODE && id != row->id) ||
-                chosen.soon != row->soon) {
-                fail_msg("%s: choice %d, node %u, soon %d", row->what, (int)got, id, chosen.soon);
-            }
+            check(&rows[i], turn);
         }
     }
 }

@@ -13,7 +13,7 @@
 
 #define HISTORY  "0123456789abcdef0123456789abcdef01234567"
 #define ANOTHER  "fedcba9876543210fedcba9876543210fedcba98"
-#define ROUND    50u
+#define ROUND    UINT64_C(50)
 #define PRIMARY  7000u
 #define REPLICAS 2u
 
@@ -557,7 +557,7 @@ static void slow_start(void **state)
     replicas_failed(w->judge, 0, "no connection");
     replicas_failed(w->judge, 1, "no connection");
     (void)replicas_judge(w->judge, w->now);
-    w->now += 2 * REPLICA_SETTLE_MS;
+    w->now += UINT64_C(2) * REPLICA_SETTLE_MS;
     for (unsigned i = 0; i < REPLICA_GOOD_ROUNDS; i++) {
         (void)ask_primary(w);
         struct node_answer said = slave(w, w->offset);
