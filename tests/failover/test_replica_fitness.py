@@ -130,7 +130,7 @@ def test_too_far_behind(stage):
         finally:
             enough.set()
             thread.join()
-        assert other.follows()
+        other.wait_follows()
 
 
 def test_full_resync(stage):
