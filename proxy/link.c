@@ -492,9 +492,25 @@ void link_set_reading(struct link *l, bool on)
     }
 }
 
+bool link_answer_begun(const struct link *l)
+{
+    /* A message answers nothing. */
+    return l->streaming && l->scan.type != '>' && !journal_at(&l->journal, 0)->asker.mute;
+}
+
+bool link_may_retire(const struct link *l, enum link_end end)
+{
+    if (!link_answer_begun(l) || end != LINK_END_GENERATION || l->state != LINK_READY) {
+        return false;
+    }
+    const struct record *r = journal_at(&l->journal, 0);
+    return r->command->cls == COMMAND_READ && journal_state(&l->journal, r) == RECORD_SENT;
+}
+
 void link_retire(struct link *l)
 {
-    CHECK(l->state == LINK_READY && l->streaming && l->journal.count == 1);
+    CHECK(l->state == LINK_READY && l->streaming);
+    journal_keep_first(&l->journal);
     l->state = LINK_RETIRING;
     loop_arm(l->service->worker->loop, &l->timer, RETIRING_MAX_MS, on_deadline);
 }

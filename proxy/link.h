@@ -130,8 +130,13 @@ void link_end_requests(struct link *l);
 ssize_t link_read(struct link *l);
 /* Frames and hands on replies kept back while answers were not to be trusted. */
 void link_resume(struct link *l);
-/* Only the reply already begun to the client is still waited for, at most RETIRING_MAX_MS. The
- * journal keeps that one request. */
+/* Of an answer part was given to the client, and there is no way to take it back. */
+bool link_answer_begun(const struct link *l);
+/* That answer may still come to its end: it is a read's, and the server has only ceased to be the
+ * one to ask. */
+bool link_may_retire(const struct link *l, enum link_end end);
+/* Only that answer is still waited for, at most RETIRING_MAX_MS. The journal keeps its request
+ * alone. */
 void link_retire(struct link *l);
 /* Ends it at once, without a word to the session; *where is NULL afterwards (it may be). The memory
  * lives until the end of the turn. */

@@ -325,12 +325,6 @@ void linkset_forget_refused(struct worker_service *ws, bool all)
     ws->nodes.refuse = left;
 }
 
-/* Part of the answer to its oldest request was handed on. (A push is dropped as it comes.) */
-static bool reply_begun(const struct link *l)
-{
-    return l->streaming && l->scan.type != '>' && !journal_at(&l->journal, 0)->asker.mute;
-}
-
 /* Moves the requests of a link, but a first one whose answer was begun, to journals of their
  * sessions. Returns these, in order; the caller frees the array. */
 static struct session **sort_out(struct link *l, uint32_t *count)
@@ -350,7 +344,7 @@ static struct session **sort_out(struct link *l, uint32_t *count)
             s->lost = xcalloc(1, sizeof *s->lost);
             askers[(*count)++] = s;
         }
-        if (i > 0 || !reply_begun(l)) {
+        if (i > 0 || !link_answer_begun(l)) {
             journal_adopt(s->lost, &w->pool, j, r);
         }
     }
@@ -366,13 +360,12 @@ void linkset_lost(struct link *l, enum link_end end)
     uint32_t count;
     struct session **askers = sort_out(l, &count);
     struct session *begun =
-        reply_begun(l) ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker) : NULL;
-    bool retires = begun != NULL && end == LINK_END_GENERATION && l->state == LINK_READY &&
-                   journal_at(&l->journal, 0)->command->cls == COMMAND_READ;
+        link_answer_begun(l) ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker)
+                             : NULL;
+    bool retires = begun != NULL && link_may_retire(l, end);
     bool harmless = l->replica != 0;
     linkset_forget(l);
     if (retires) {
-        journal_keep_first(&l->journal);
         link_retire(l);
     } else {
         link_close(&l, end);
@@ -392,7 +385,7 @@ void linkset_reclaim(struct session *s)
     struct worker *w = s->service->worker;
     const struct journal *j = &s->link->journal;
     CHECK(s->link->kind == LINK_SHARED && s->lost == NULL);
-    bool begun = reply_begun(s->link) && worker_asker(w, journal_at(j, 0)->asker) == s;
+    bool begun = link_answer_begun(s->link) && worker_asker(w, journal_at(j, 0)->asker) == s;
     s->lost = xcalloc(1, sizeof *s->lost);
     for (uint32_t i = begun ? 1 : 0; i < j->count; i++) {
         if (worker_asker(w, journal_at(j, i)->asker) == s) {

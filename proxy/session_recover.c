@@ -331,14 +331,11 @@ void session_requests_lost(struct session *s, bool begun, bool harmless)
     free(j);
 }
 
-/* A reply already begun to the client: a read may end on its old link while a primary only moved,
- * else the client can't be told, for RESP has no way to take back half a reply. */
-static bool keep_begun_reply(struct session *s, enum link_end end)
+/* A read's answer already begun may end on its old link while a primary only moved. */
+static bool keep_begun_answer(struct session *s, enum link_end end)
 {
     struct journal *j = &s->link->journal;
-    bool read = j->count > 0 && journal_at(j, 0)->command->cls == COMMAND_READ;
-    if (end != LINK_END_GENERATION || !read || s->link->state != LINK_READY ||
-        s->uncarried != NULL) {
+    if (!link_may_retire(s->link, end) || s->uncarried != NULL) {
         return false;
     }
     struct journal rest = {0};
@@ -347,7 +344,6 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
     }
     give_back(s, &rest, s->link->replica != 0);
     journal_clear(&rest);
-    journal_keep_first(j);
     s->outstanding = 1;
     link_retire(s->link);
     return true;
@@ -356,9 +352,9 @@ static bool keep_begun_reply(struct session *s, enum link_end end)
 void session_give_up_link(struct session *s, enum link_end end)
 {
     CHECK(s->link->kind == LINK_EXCLUSIVE);
-    bool muted = s->link->journal.count > 0 && journal_at(&s->link->journal, 0)->asker.mute;
-    if (s->link->streaming && !muted) {
-        if (!keep_begun_reply(s, end)) {
+    bool message = s->link->streaming && s->link->scan.type == '>';
+    if (message || link_answer_begun(s->link)) {
+        if (!keep_begun_answer(s, end)) {
             session_end(s, SESSION_END_CUT, "part of a reply was given");
         }
         return;

@@ -301,6 +301,26 @@ def test_44_message_cut(stage):
         assert stage.proxy.entries("session-closed")[0]["reason"] == "reply-cut"
 
 
+@pytest.mark.parametrize("speaks", [("MONITOR",), ("SUBSCRIBE", "c")])
+def test_44_message_cut_by_the_move(stage, speaks):
+    """The same when the primary changes, also when the client has begun to ask something: no answer
+    to that was begun."""
+    with stage.proxy.connect(20, rcvbuf=4096) as slow, stage.proxy.connect(20) as other:
+        slow.ok("HELLO", 3)
+        slow.ok(*speaks)
+        slow.send(encode("GET", "k" * 8000000)[:300000])
+        if speaks == ("MONITOR",):
+            assert other.ok("SET", "huge", "x" * 5000000)
+        else:
+            assert other.ok("PUBLISH", "c", "x" * 5000000) == 1
+        stage.announce()
+        stage.switch()
+        assert other.ok("SET", "k", "v") == "OK"
+        closed = wait_until(lambda: stage.proxy.entries("session-closed"), 10, "it to be closed")
+        assert [one["reason"] for one in closed] == ["reply-cut"]
+        slow.read_all(20)
+
+
 def test_44_large_message():
     with one_node() as (node, proxy), proxy.connect(20) as client:
         client.ok("SUBSCRIBE", "c")
