@@ -235,8 +235,8 @@ static void wait_for_node(struct session *s, const struct linkset *set)
 }
 
 /* True if a client without credentials is to be served as its profile says; false: not known yet.
- */
-static bool is_vetted(struct session *s)
+ * The primary tells it; while there is none, the replica for what it is asked. */
+static bool is_vetted(struct session *s, struct linkset *replica)
 {
     if ((s->vetted && !s->set->needs_auth) || !service_shares(s->service)) {
         return true;
@@ -246,16 +246,20 @@ static bool is_vetted(struct session *s)
         linkset_drop(&s->set); /* it came too late for that era */
         s->set = now;
     }
-    s->vetted = linkset_check(s->set);
-    if (!s->vetted) {
+    struct linkset *set = replica != NULL && !service_serving(s->service) ? replica : s->set;
+    bool vetted = linkset_check(set);
+    if (set == s->set) {
+        s->vetted = vetted;
+    }
+    if (!vetted) {
         session_start_waiting(s);
-        if (s->set->check != NULL) {
-            linkset_wait(s->set, s);
+        if (set->check != NULL) {
+            linkset_wait(set, s);
         } else {
-            wait_for_node(s, s->set);
+            wait_for_node(s, set);
         }
     }
-    return s->vetted;
+    return vetted;
 }
 
 /* Its own link is given back when another takes its requests. */
@@ -442,7 +446,7 @@ bool request_send(struct session *s, const struct request *r)
     if (s->reads != READS_PRIMARY && !find_node(s, r, &replica, &refused)) {
         return refused;
     }
-    if (r->command->cls != COMMAND_AUTH && !is_vetted(s)) {
+    if (r->command->cls != COMMAND_AUTH && !is_vetted(s, replica)) {
         return false;
     }
     for (;;) {

@@ -391,7 +391,8 @@ def judge_own(talkers):
 
 
 def reads_in_a_crash(settings):
-    """The longest time that a read took, of sessions which only read."""
+    """Of sessions which only read: how often they did while a write waited for a primary, and the
+    longest time that it took."""
     with scenario(settings={**SETTINGS, **settings}) as (cluster, proxy):
         cluster.primary.call("SET", "constant", VALUE)
         cluster.wait_settled()
@@ -403,33 +404,41 @@ def reads_in_a_crash(settings):
             old = cluster.primary
             old.kill()
             writer.send(encode("SET", "waits", 1))
+            reads = crowd.exchanges
             cluster.wait_primary(old)
             assert writer.read() == "OK"
+            reads = crowd.exchanges - reads
             crowd.wait_exchanges(500)
             crowd.stop()
-            print(f"{settings}: the longest read took {crowd.slowest:.3f} s")
-            return crowd.slowest
+            print(f"{settings}: {reads} reads, the longest took {crowd.slowest:.3f} s")
+            return reads, crowd.slowest
 
 
 @judged
 def test_reads_go_on_in_a_crash():
-    assert reads_in_a_crash({}) < 1
+    """But who read from the replica that is promoted waits for the switch: no other can be shown to
+    have all that it had."""
+    reads, _ = reads_in_a_crash({})
+    assert reads > 50 * READERS
 
 
 @judged
 def test_reads_wait_in_a_crash_where_they_must_not_go_on():
-    assert reads_in_a_crash({"reads-during-failover": "no"}) > 1
+    _, longest = reads_in_a_crash({"reads-during-failover": "no"})
+    assert longest > 1
 
 
 @pytest.mark.full
 @judged
 def test_reads_go_on_in_a_crash_only_as_long_as_they_may():
-    assert reads_in_a_crash({"max-replica-lag": "300ms"}) > 0.7
+    _, longest = reads_in_a_crash({"max-replica-lag": "300ms"})
+    assert longest > 0.7
 
 
 @pytest.mark.parametrize("go_on_reading", [True, False])
 def test_reads_in_a_hold(stage, go_on_reading):
-    """Who has nothing waiting reads on; a read behind a write that waits waits with it."""
+    """Who has nothing waiting reads on, also who comes only then; a read behind a write that waits
+    waits with it."""
     with stage.through({"reads-during-failover": "yes" if go_on_reading else "no",
                         "hold-timeout": "20s"}) as proxy, \
             proxy.connect() as reader, proxy.connect() as both:
@@ -442,6 +451,9 @@ def test_reads_in_a_hold(stage, go_on_reading):
         both.send(encode("SET", "mine", 1) + encode("GET", "mine"))
         if go_on_reading:
             assert reader.read() == VALUE
+            time.sleep(1.1)  # whether clients have to AUTH is not known for longer
+            with proxy.connect() as late:
+                assert late.ok("GET", "constant") == VALUE
         else:
             assert reader.read_for(0.4) == b""
         assert both.read_for(0.3) == b""
