@@ -306,6 +306,26 @@ def test_readonly_and_readwrite(stage):
             assert reads_land(stage, client) == "primary"
 
 
+@pytest.mark.full
+def test_nobody_asks_replicas_that_nobody_reads_from(stage):
+    """Asked for with READONLY they are, and for REPLICAS_WANTED_MS after the last such read."""
+    settings = {"read-policy": "primary", "read-listen": None}
+    with stage.through(settings, fit=()) as proxy, proxy.connect() as client:
+        assert max(asked_in(stage, 3)) == 0
+        client.ok("READONLY")
+        wait_until(lambda: reads_land(stage, client) == "replica", 10, "reads on replicas")
+        client.ok("READWRITE")
+        assert min(asked_in(stage, 3)) > 0
+        wait_until(lambda: max(asked_in(stage, 3)) == 0, 45, "the probes to end")
+
+
+def asked_in(stage, seconds):
+    """How often each replica was asked how far it has come."""
+    landed = Landed(stage.nodes)  # which asks INFO itself
+    time.sleep(seconds)
+    return [asked - 1 for asked in landed.of("info")[1:]]
+
+
 def test_readwrite_where_replicas_are_preferred(stage, reading):
     with reading.connect() as client:
         assert reads_land(stage, client) == "replica"

@@ -81,9 +81,9 @@ class ReplicaStage:
 
     @contextlib.contextmanager
     def through(self, settings=None, fit=None, arguments=()):
-        """A proxy with these settings of the service besides SETTINGS; `read_address` is that of
-        its read-listen. Those that serve reads, when it begins, are the `fit` ones: all unless
-        said."""
+        """A proxy with these settings of the service besides SETTINGS (None: without it);
+        `read_address` is that of its read-listen. Those that serve reads, when it begins, are the
+        `fit` ones: all unless said."""
         for replica in self.replicas:
             replica.line.lag(0)
             replica.go_on()
@@ -96,6 +96,7 @@ class ReplicaStage:
         try:
             read_address = ("127.0.0.1", port.number)
             merged = {**SETTINGS, "read-listen": joined(read_address), **(settings or {})}
+            merged = {name: value for name, value in merged.items() if value is not None}
             with Proxy([self.sentinel.address], merged, arguments=words) as self.proxy:
                 self.proxy.read_address = read_address
                 self.proxy.wait_serving()
