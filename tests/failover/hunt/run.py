@@ -53,7 +53,8 @@ class Hunt:
                 except AssertionError as error:
                     unasked = cluster.epoch() - first - faults.intended
                     if unasked > 0:
-                        raise Spoiled(f"{unasked} failovers that nobody asked for") from error
+                        raise Spoiled(f"{unasked} failovers that nobody asked for; "
+                                      f"{error}") from error
                     raise
         except Spoiled:
             raise
