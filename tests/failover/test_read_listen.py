@@ -1,13 +1,12 @@
 """The endpoint that only reads: one replica serves each of its sessions, and nothing is written."""
 
 import contextlib
-import time
 
 import pytest
 
 from support.crowd import Crowd
-from support.readers import Constant, Rising, scripts
-from support.replicas import Landed, ReplicaStage
+from support.readers import Constant, scripts
+from support.replicas import Landed, ReplicaStage, moved_about
 from support.resp import Conn, Push, ServerError, encode
 from support.wait import wait_until
 
@@ -266,16 +265,5 @@ def test_moved_sessions_never_read_older_values():
         wait_until(lambda: home(stage), 10, "a replica that serves")
         stage.primary.call("SET", "clock", 0)
         stage.replicas[1].line.lag(0.4)
-        talkers = [Rising("clock", quiet=0.005) for _ in range(20)]
-        landed = Landed(stage.nodes)
-        with Crowd(stage.proxy.read_address, scripts(talkers)) as crowd, \
-                stage.primary.connect() as direct:
-            for number in range(1, 2000):
-                direct.ok("SET", "clock", number)
-                if number % 300 == 0:
-                    stage.replicas[number // 300 % 2].front.cut_all()
-                time.sleep(0.001)
-            crowd.stop()
-        back = [b for t in talkers for b in t.back]
-        print(f"{sum(t.reads for t in talkers)} reads on {landed.of('get')}, {len(back)} went back")
+        back, _ = moved_about(stage, stage.proxy.read_address)
         assert not back, back[:10]

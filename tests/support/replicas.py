@@ -3,11 +3,14 @@ that speaks on cue, and the proxy in front of them."""
 
 import contextlib
 import tempfile
+import time
 
 from .cluster import Node
+from .crowd import Crowd
 from .fake_sentinel import FakeSentinel
 from .procs import Port
 from .proxy import Proxy, joined
+from .readers import Rising, scripts
 from .relay import Relay
 from .resp import Conn
 from .wait import wait_until
@@ -128,6 +131,23 @@ class ReplicaStage:
         """As a failover: it is told to be the primary, and the Sentinel says so."""
         replica.node.call("REPLICAOF", "NO", "ONE")
         self.sentinel.switch(replica.address, epoch)
+
+
+def moved_about(stage, address):
+    """Sessions at that address only read a number while it rises, and the connections to the one or
+    the other replica break. (What went back, how many reads each node served.)"""
+    talkers = [Rising("clock", quiet=0.005) for _ in range(20)]
+    landed = Landed(stage.nodes)
+    with Crowd(address, scripts(talkers)) as crowd, stage.primary.connect() as direct:
+        for number in range(1, 2000):
+            direct.ok("SET", "clock", number)
+            if number % 300 == 0:
+                stage.replicas[number // 300 % 2].front.cut_all()
+            time.sleep(0.001)
+        crowd.stop()
+    served, back = landed.of("get"), [b for t in talkers for b in t.back]
+    print(f"{sum(t.reads for t in talkers)} reads on {served}, {len(back)} went back")
+    return back, served
 
 
 class Landed:

@@ -1,7 +1,7 @@
 /* Names and what they resolve to, with a resolver that says what the test wants. */
 #include "tests/unit/sentinel/fake.h"
+#include "tests/unit/sentinel/until.h"
 
-#include "proxy/base/clock.h"
 #include "sentinel/names.h"
 #include "sentinel/watcher.h"
 
@@ -80,10 +80,8 @@ static void zone_is(const char *one, const char *two, const char *three)
 struct stage {
     struct loop *loop;
     struct names *names;
-    struct wheel_timer timer;
     unsigned changed;
-    uint64_t until_ms;
-    bool (*met)(struct stage *s);
+    struct until until;
     struct fake sentinel[3], node;
     struct topology *topology;
 };
@@ -94,23 +92,9 @@ static void on_changed(void *owner)
     s->changed++;
 }
 
-static void on_look(struct wheel_timer *timer)
-{
-    struct stage *s = CONTAINER_OF(timer, struct stage, timer);
-    if (s->met(s) || clock_ms() > s->until_ms) {
-        loop_stop(s->loop);
-    } else {
-        loop_arm(s->loop, &s->timer, 1, on_look);
-    }
-}
-
 static bool run_until(struct stage *s, bool (*met)(struct stage *s), uint64_t ms)
 {
-    s->met = met;
-    s->until_ms = clock_ms() + ms;
-    loop_arm(s->loop, &s->timer, 0, on_look);
-    loop_run(s->loop);
-    return met(s);
+    return until_run(&s->until, s->loop, s, met, ms);
 }
 
 static bool changed(struct stage *s)

@@ -1,5 +1,6 @@
 /* The rounds of a service, against nodes on the loop of the test. */
 #include "tests/unit/sentinel/fake.h"
+#include "tests/unit/sentinel/until.h"
 
 #include "proxy/base/clock.h"
 #include "sentinel/replica_watch.h"
@@ -12,7 +13,6 @@
 
 struct stage {
     struct loop *loop;
-    struct wheel_timer timer;
     struct config_service service;
     struct config_mappings map;
     struct probe_group group;
@@ -22,8 +22,8 @@ struct stage {
     struct replica_watch *watch;
     struct topology_replicas *last;
     unsigned published;
-    uint64_t until_ms, round;
-    bool (*met)(struct stage *s);
+    struct until until;
+    uint64_t round;
 };
 
 /* What the primary's question was preceded by: as the fakes have no owner. */
@@ -48,23 +48,9 @@ static void on_changed(void *owner)
     s->published++;
 }
 
-static void on_look(struct wheel_timer *timer)
-{
-    struct stage *s = CONTAINER_OF(timer, struct stage, timer);
-    if (s->met(s) || clock_ms() > s->until_ms) {
-        loop_stop(s->loop);
-    } else {
-        loop_arm(s->loop, &s->timer, 1, on_look);
-    }
-}
-
 static bool run_until(struct stage *s, bool (*met)(struct stage *s), uint64_t ms)
 {
-    s->met = met;
-    s->until_ms = clock_ms() + ms;
-    loop_arm(s->loop, &s->timer, 0, on_look);
-    loop_run(s->loop);
-    return met(s);
+    return until_run(&s->until, s->loop, s, met, ms);
 }
 
 static bool never(struct stage *s)
@@ -125,7 +111,6 @@ static void teardown(struct stage *s)
     for (size_t i = 0; i < REPLICAS; i++) {
         fake_close(&s->replica[i]);
     }
-    loop_disarm(s->loop, &s->timer);
     topology_replicas_unref(&s->last);
     names_free(&s->names);
     rounds_unref(&s->rounds);

@@ -1,5 +1,6 @@
 /* The watcher against fake Sentinels and nodes on its own loop. */
 #include "tests/unit/sentinel/fake.h"
+#include "tests/unit/sentinel/until.h"
 
 #include "proxy/base/clock.h"
 #include "sentinel/replica_watch.h"
@@ -11,7 +12,6 @@
 
 struct stage {
     struct loop *loop;
-    struct wheel_timer timer;
     struct fake sentinel[SENTINELS];
     struct fake node[NODES];
     struct addr address[SENTINELS];
@@ -21,9 +21,7 @@ struct stage {
     struct watcher *watcher;
     struct topology *topology; /* the last one published */
     unsigned published;
-    uint64_t until_ms;
-    bool (*met)(struct stage *s); /* NULL: nothing is run */
-    bool seen;
+    struct until until;
 };
 
 static void on_publish(void *owner, struct topology *t)
@@ -33,20 +31,7 @@ static void on_publish(void *owner, struct topology *t)
     topology_unref(&s->topology);
     s->topology = t;
     s->published++;
-    if (s->met != NULL && s->met(s)) {
-        s->seen = true; /* it may pass before the next look */
-        loop_stop(s->loop);
-    }
-}
-
-static void on_look(struct wheel_timer *timer)
-{
-    struct stage *s = CONTAINER_OF(timer, struct stage, timer);
-    if (s->met(s) || clock_ms() > s->until_ms) {
-        loop_stop(s->loop);
-    } else {
-        loop_arm(s->loop, &s->timer, 1, on_look);
-    }
+    until_look(&s->until);
 }
 
 static bool never(struct stage *s)
@@ -55,16 +40,9 @@ static bool never(struct stage *s)
     return false;
 }
 
-/* Runs until met, at most ms; true if it was. */
 static bool run_until(struct stage *s, bool (*met)(struct stage *s), uint64_t ms)
 {
-    s->met = met;
-    s->until_ms = clock_ms() + ms;
-    loop_arm(s->loop, &s->timer, 0, on_look);
-    s->seen = false;
-    loop_run(s->loop);
-    s->met = NULL;
-    return s->seen || met(s);
+    return until_run(&s->until, s->loop, s, met, ms);
 }
 
 static const struct topology_service *service(const struct stage *s)
@@ -165,7 +143,6 @@ static void stage_clear(struct stage *s)
         watcher_stop(&s->watcher);
     }
     assert_null(s->watcher);
-    loop_disarm(s->loop, &s->timer);
     for (size_t i = 0; i < SENTINELS; i++) {
         fake_close(&s->sentinel[i]);
     }
