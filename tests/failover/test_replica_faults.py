@@ -464,3 +464,24 @@ def test_reads_in_a_hold(stage, go_on_reading):
         assert both.read() == b"1"
         if not go_on_reading:
             assert reader.read() == VALUE
+
+
+def test_who_comes_in_a_hold_is_judged_by_the_replica(stage):
+    """A replica that wants a password by then serves nobody who has given none."""
+    with stage.through({"hold-timeout": "20s"}) as proxy, contextlib.ExitStack() as stack:
+        direct = [stack.enter_context(r.node.connect()) for r in stage.replicas]
+        wait_until(lambda: stage.sentinel.subscribers() > 0, 5, "a subscription")
+        stage.sentinel.flags = "master,failover_in_progress"
+        stage.sentinel.publish("+try-failover", "master mymaster {} {}".format(*stage.address))
+        wait_until(lambda: proxy.entries("hold-begin"), 5, "the hold", 0.002)
+        for one in direct:
+            stack.callback(one.call, "CONFIG", "SET", "requirepass", "")
+            one.ok("CONFIG", "SET", "requirepass", "secret")
+        time.sleep(1.1)  # whether clients have to AUTH is not known for longer
+        with proxy.connect() as late:
+            late.send(encode("GET", "constant"))
+            assert late.read_for(0.5) == b""
+            stage.sentinel.flags = "master"
+            stage.sentinel.publish("-failover-abort-not-elected",
+                                   "master mymaster {} {}".format(*stage.address))
+            assert late.read() == VALUE  # from the primary, which wants none

@@ -3,7 +3,7 @@ answers, or ended with the words for it."""
 
 import pytest
 
-from support.case import relayed, two_primaries
+from support.case import case_fixture, client_fixture, relayed, two_primaries
 from support.proxy import is_sanitized
 from support.relay import Rule
 from support.resp import ServerError, encode, encode_all
@@ -16,20 +16,6 @@ SPOILT = ServerError("EXECABORT Transaction discarded because of previous errors
 IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the transaction may or "
                        "may not have been, or may still be, executed")
 KIB = 1 << 10
-
-
-@pytest.fixture(name="case", scope="module")
-def case_fixture():
-    with relayed({"proxy.workers": 1, "hold-timeout": "20s"}) as case:
-        yield case
-
-
-@pytest.fixture(name="client")
-def client_fixture(case):
-    case[0].call("FLUSHALL")
-    with case[2].connect(20) as client:
-        client.ok("PING")
-        yield client
 
 
 def cut(case):

@@ -5,7 +5,7 @@ import contextlib
 
 import pytest
 
-from support.case import relayed
+from support.case import case_fixture, client_fixture
 from support.proxy import is_sanitized
 from support.relay import Rule
 from support.resp import Pairs, Push, ServerError, encode, encode_all
@@ -18,20 +18,6 @@ IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the tr
                        "may not have been, or may still be, executed")
 FORGET_ALL = b">2\r\n$10\r\ninvalidate\r\n_\r\n"
 BOTH = pytest.mark.parametrize("resp", [2, 3])
-
-
-@pytest.fixture(name="case", scope="module")
-def case_fixture():
-    with relayed({"proxy.workers": 1, "hold-timeout": "20s"}) as case:
-        yield case
-
-
-@pytest.fixture(name="client")
-def client_fixture(case):
-    case[0].call("FLUSHALL")
-    with case[2].connect(20) as client:
-        client.ok("PING")
-        yield client
 
 
 @pytest.fixture(name="stage")

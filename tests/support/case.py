@@ -140,3 +140,19 @@ def two_primaries(settings=None):
         proxy = stack.enter_context(Proxy([sentinel.address], settings))
         proxy.wait_serving()
         yield nodes, sentinel, proxy
+
+
+@pytest.fixture(name="case", scope="module")
+def case_fixture():
+    """As relayed, of one worker. For a module that imports both."""
+    with relayed({"proxy.workers": 1, "hold-timeout": "20s"}) as case:
+        yield case
+
+
+@pytest.fixture(name="client")
+def client_fixture(case):
+    """Of an empty server, and it has been answered."""
+    case[0].call("FLUSHALL")
+    with case[2].connect(20) as client:
+        client.ok("PING")
+        yield client
