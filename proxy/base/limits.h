@@ -107,6 +107,17 @@
 /* Inline requests up to here may go on a shared link. */
 #define SHARED_INLINE_MAX 1024u
 
+/* TLS: what is encrypted before it is offered to the kernel, and how long a client that has connected
+ * may take to agree with us. Records have at most 16 KiB. */
+#define TLS_RECORD_MAX       (16u << 10)
+#define TLS_BATCH_RECORDS    4u
+#define TLS_HANDSHAKE_MAX_MS 10000u
+/* Sessions kept to be resumed, of all peers; and how often files are looked at for changes. */
+#define TLS_SESSIONS_MAX 64u
+#define TLS_LOOK_MS      1000u
+/* A certificate that expires so soon is warned of. */
+#define TLS_EXPIRY_DAYS 30u
+
 /* hold-timeout = auto: at least this long, and as long as no Sentinel has told its down-after. */
 #define HOLD_TIMEOUT_MIN_MS 30000u
 

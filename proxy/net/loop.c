@@ -7,6 +7,7 @@
 
 #include "proxy/base/clock.h"
 #include "proxy/net/loop_uv.h"
+#include "proxy/net/tls.h"
 
 #define LOOP_MAGIC  0x100f0001u
 #define SIGNALS_MAX 4
@@ -27,7 +28,9 @@ struct loop {
     struct signal_watch signals[SIGNALS_MAX];
     size_t signal_count;
     struct wheel wheel;
-    uint64_t now_ms; /* 0: not read since the loop last waited */
+    struct list leftovers;
+    struct tls_room *tls_room; /* NULL: not needed yet */
+    uint64_t now_ms;           /* 0: not read since the loop last waited */
     void *owner;
     void (*flush)(void *owner);
     bool stopped;
@@ -62,11 +65,20 @@ static void deliver_mail(struct loop *loop)
     }
 }
 
+static void run_leftovers(struct loop *loop)
+{
+    for (size_t n = loop->leftovers.count; n > 0 && loop->leftovers.count > 0; n--) {
+        struct leftover *first = CONTAINER_OF(list_pop(&loop->leftovers), struct leftover, node);
+        first->run(first);
+    }
+}
+
 static void on_check(uv_check_t *check)
 {
     struct loop *loop = loop_of(check->data);
     loop->now_ms = clock_ms();
     (void)uv_idle_stop(&loop->idle); /* cannot fail */
+    run_leftovers(loop);
     deliver_mail(loop);
     wheel_advance(&loop->wheel, loop->now_ms);
     if (loop->flush != NULL) {
@@ -156,6 +168,8 @@ void loop_free(struct loop **where)
     /* Whatever is still closing, or still being looked up, ends here. */
     (void)uv_run(&loop->uv, UV_RUN_DEFAULT);
     CHECK(uv_loop_close(&loop->uv) == 0);
+    CHECK(loop->leftovers.count == 0);
+    tls_room_free(&loop->tls_room);
     CHECK(pthread_mutex_destroy(&loop->mail_lock) == 0);
     loop->magic = 0;
     free(loop);
@@ -198,6 +212,22 @@ void loop_disarm(struct loop *loop, struct wheel_timer *timer)
 void loop_again(struct loop *loop)
 {
     CHECK(uv_idle_start(&loop->idle, on_idle) == 0);
+}
+
+void loop_leave(struct loop *loop, struct leftover *leftover)
+{
+    if (!list_on(&leftover->node)) {
+        list_append(&loop->leftovers, &leftover->node);
+        loop_again(loop);
+    }
+}
+
+struct tls_room *loop_tls_room(struct loop *loop)
+{
+    if (loop->tls_room == NULL) {
+        loop->tls_room = tls_room_new();
+    }
+    return loop->tls_room;
 }
 
 static void on_uv_signal(uv_signal_t *handle, int signum)

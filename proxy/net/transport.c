@@ -5,31 +5,13 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-#include "proxy/net/loop_uv.h"
 #include "proxy/net/sock.h"
+#include "proxy/net/transport_parts.h"
 
-#define TRANSPORT_MAGIC 0x7a490002u
 /* A unix socket with a full backlog refuses at once, where TCP would try again by itself. */
 #define UNIX_RETRY_MS 10u
 /* How often a server that takes nothing more is looked at: well within UPSTREAM_USER_TIMEOUT_MS. */
 #define FULL_CHECK_MS 500u
-
-struct transport {
-    uint32_t magic;
-    struct loop *loop;
-    int fd; /* -1: the socket could not be made, `connected` will say so */
-    uv_poll_t poll;
-    struct wheel_timer deadline; /* of connecting; or what reports an error known at once; then, of
-                                    looking at a server that takes nothing more */
-    struct retry *retry;         /* the next try to connect; NULL: it is under way */
-    int connect_err;
-    bool connecting, reading, want_write, hung_up, broken, closed;
-    bool opened;  /* by us, not accepted */
-    bool patient; /* the server is alive and full, and has got more time */
-    int watched;  /* UV_* events asked of libuv */
-    const struct transport_events *events;
-    void *owner;
-};
 
 struct retry {
     struct transport *transport;
@@ -39,13 +21,13 @@ struct retry {
 
 static void on_poll(uv_poll_t *handle, int status, int events);
 
-static void watch(struct transport *t)
+void transport_watch(struct transport *t)
 {
     int wanted = 0;
     if (t->connecting || t->want_write) {
         wanted |= UV_WRITABLE;
     }
-    if (t->reading && !t->connecting) {
+    if ((t->reading || t->shaking) && !t->connecting) {
         wanted |= UV_READABLE;
     } else if (!t->hung_up && !t->connecting) {
         wanted |= UV_DISCONNECT; /* level-triggered: not again after its first report */
@@ -70,31 +52,35 @@ static void forget_retry(struct transport *t)
     }
 }
 
-static void report_connected(struct transport *t, int err)
+void transport_report(struct transport *t, int err)
 {
-    t->connecting = false;
+    t->connecting = t->shaking = false;
     loop_disarm(t->loop, &t->deadline);
     forget_retry(t);
     if (err == 0) {
         t->reading = true;
     }
     if (t->fd >= 0) {
-        watch(t);
+        transport_watch(t);
     }
     t->events->connected(t->owner, err);
 }
 
-static void on_deadline(struct wheel_timer *timer)
+void transport_on_deadline(struct wheel_timer *timer)
 {
     struct transport *t = CONTAINER_OF(timer, struct transport, deadline);
     CHECK_MAGIC(t, TRANSPORT_MAGIC);
     if (t->connecting) {
-        report_connected(t, t->connect_err);
+        transport_report(t, t->connect_err);
+        return;
+    }
+    if (t->shaking) {
+        secure_shake_failed(t, -ETIMEDOUT);
         return;
     }
     transport_look_for_room(t);
     if (t->want_write) {
-        loop_arm(t->loop, &t->deadline, FULL_CHECK_MS, on_deadline);
+        loop_arm(t->loop, &t->deadline, FULL_CHECK_MS, transport_on_deadline);
     }
 }
 
@@ -120,22 +106,35 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         events = UV_READABLE | UV_WRITABLE | UV_DISCONNECT;
     }
     if (t->connecting) {
-        report_connected(t, socket_error(t));
+        int err = socket_error(t);
+        if (err != 0 || t->secure == NULL) {
+            transport_report(t, err);
+            return;
+        }
+        t->connecting = false;
+        t->shaking = true;
+    }
+    if (t->shaking) {
+        secure_shake(t);
         return;
     }
+    if (t->secure != NULL && t->want_write && (events & UV_WRITABLE) != 0 &&
+        (!secure_flush(t) || !secure_tells_owner(t))) {
+        events &= ~UV_WRITABLE;
+    }
     if (t->reading && (events & UV_READABLE) != 0) {
-        watch(t);
+        transport_watch(t);
         t->events->readable(t->owner);
     } else if (!t->reading && (t->watched & UV_READABLE) != 0) {
-        watch(t);
+        transport_watch(t);
     } else if (!t->reading && !t->hung_up && (events & UV_DISCONNECT) != 0) {
         t->hung_up = true;
-        watch(t);
+        transport_watch(t);
         t->events->hangup(t->owner);
     }
     if (!t->closed && t->want_write && (events & UV_WRITABLE) != 0) {
         t->want_write = false;
-        watch(t);
+        transport_watch(t);
         t->events->writable(t->owner);
     }
 }
@@ -167,7 +166,7 @@ struct transport *transport_accept(struct loop *loop, int fd, const struct trans
         return NULL;
     }
     t->reading = true;
-    watch(t);
+    transport_watch(t);
     return t;
 }
 
@@ -187,10 +186,10 @@ static void on_again(struct wheel_timer *timer)
         return;
     }
     if (err != 0) {
-        report_connected(t, err);
+        transport_report(t, err);
         return;
     }
-    watch(t);
+    transport_watch(t);
 }
 
 static void try_again_later(struct transport *t, const struct sockaddr_any *to)
@@ -219,11 +218,11 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
     err = full ? 0 : err;
     t->connect_err = err != 0 ? err : -ETIMEDOUT;
     t->connecting = t->opened = true;
-    loop_arm(loop, &t->deadline, err != 0 ? 0 : timeout_ms, on_deadline);
+    loop_arm(loop, &t->deadline, err != 0 ? 0 : timeout_ms, transport_on_deadline);
     if (full) {
         try_again_later(t, to);
     } else if (err == 0) {
-        watch(t);
+        transport_watch(t);
     }
     return t;
 }
@@ -237,6 +236,9 @@ bool transport_error_is_local(int err)
 ssize_t transport_read(struct transport *t, char *to, size_t n)
 {
     CHECK(!t->closed && n > 0);
+    if (t->secure != NULL) {
+        return secure_read(t, to, n);
+    }
     ssize_t got;
     do {
         got = recv(t->fd, to, n, 0);
@@ -255,6 +257,9 @@ ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count)
     for (size_t i = 0; i < count; i++) {
         total += iov[i].iov_len;
     }
+    if (t->secure != NULL) {
+        return secure_write(t, iov, count, total);
+    }
     struct msghdr msg = {.msg_iov = iov, .msg_iovlen = count};
     ssize_t sent;
     do { /* one piece is the common case, and costs the kernel less without a header to copy */
@@ -268,12 +273,17 @@ ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count)
     sent = sent < 0 ? 0 : sent;
     if ((size_t)sent < total) {
         t->want_write = true;
-        watch(t);
-        if (t->opened && !list_on(&t->deadline.node)) {
-            loop_arm(t->loop, &t->deadline, FULL_CHECK_MS, on_deadline);
-        }
+        transport_watch(t);
+        transport_watch_room(t);
     }
     return sent;
+}
+
+void transport_watch_room(struct transport *t)
+{
+    if (t->opened && !list_on(&t->deadline.node)) {
+        loop_arm(t->loop, &t->deadline, FULL_CHECK_MS, transport_on_deadline);
+    }
 }
 
 void transport_look_for_room(struct transport *t)
@@ -292,7 +302,10 @@ void transport_set_reading(struct transport *t, bool on)
     if (t->reading != on) {
         t->reading = on;
         if (on || (t->watched & UV_READABLE) == 0) {
-            watch(t);
+            transport_watch(t);
+        }
+        if (on && t->secure != NULL) {
+            secure_go_on(t);
         }
         /* Else the kernel is told when something has come that is not to be read: mostly it is
          * wanted again before that, and nothing has to be told at all. */
@@ -302,6 +315,10 @@ void transport_set_reading(struct transport *t, bool on)
 void transport_shutdown(struct transport *t)
 {
     CHECK(!t->closed);
+    if (t->secure != NULL) {
+        secure_shutdown(t);
+        return;
+    }
     (void)shutdown(t->fd, SHUT_WR); /* a broken connection is found by the next read */
 }
 
@@ -314,6 +331,7 @@ static void on_closed(uv_handle_t *handle)
 {
     struct transport *t = handle->data;
     t->magic = 0;
+    secure_free(t);
     free(t);
 }
 
@@ -332,8 +350,12 @@ void transport_close(struct transport **where)
     forget_retry(t);
     if (t->fd < 0) {
         t->magic = 0;
+        secure_free(t);
         free(t);
         return;
+    }
+    if (t->secure != NULL) {
+        secure_close(t);
     }
     uv_close((uv_handle_t *)&t->poll, on_closed);
     (void)close(t->fd); /* libuv has let go of the descriptor; its number may be used again */
