@@ -54,6 +54,37 @@ struct config_proxy {
     bool protected_mode;
 };
 
+/* Whether the other side has to prove who it is. */
+enum config_tls_verify {
+    CONFIG_VERIFY_FULL, /* its certificate is good, and for the name it is connected to */
+    CONFIG_VERIFY_CA,   /* it is good, whoever it is for */
+    CONFIG_VERIFY_NO,
+};
+
+/* Whether clients have to. */
+enum config_tls_auth { CONFIG_AUTH_NO, CONFIG_AUTH_OPTIONAL, CONFIG_AUTH_YES };
+
+enum config_tls_version { CONFIG_TLS_1_2, CONFIG_TLS_1_3 };
+
+/* TLS to nodes or to Sentinels; what is NULL was not set. The last four hold for clients too. */
+struct config_tls {
+    bool on;
+    char *ca_file, *ca_dir;
+    char *cert_file, *key_file;
+    char *server_name;
+    enum config_tls_verify verify;
+    enum config_tls_version min_version;
+    char *ciphers, *ciphersuites, *groups;
+};
+
+/* TLS of clients. */
+struct config_tls_clients {
+    struct config_addrs listen;
+    char *cert_file, *key_file;
+    char *ca_file;
+    enum config_tls_auth auth;
+};
+
 /* [sentinel] or [sentinel NAME]: a group of Sentinels, which know the services that choose it. What
  * one group says, epochs and majorities, is never compared with what another says. */
 struct config_sentinel {
@@ -65,6 +96,7 @@ struct config_sentinel {
     uint64_t poll_interval_ms, poll_interval_fast_ms;
     uint32_t min_agree; /* CONFIG_AUTO: the majority of the reachable Sentinels */
     struct config_mappings address_map;
+    struct config_tls tls;
 };
 
 enum config_links {
@@ -99,7 +131,9 @@ struct config_service {
     char *master;   /* the name that its Sentinels monitor it under; NULL: the same */
     char *sentinel; /* the name of its group; NULL: the plain one */
     size_t group;   /* index of that into config->groups */
-    struct config_addrs listen, read_listen;
+    struct config_addrs listen, read_listen; /* without TLS */
+    struct config_tls_clients clients;
+    struct config_tls tls;    /* to its nodes */
     uint32_t unix_mode;       /* permissions of unix sockets it listens on */
     char *user, *password;    /* of our own connections to Redis; NULL: none */
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
@@ -185,6 +219,13 @@ struct config_report {
  * Opens no socket and writes nothing. */
 struct config *config_load(const struct config_input *in, enum config_action *action,
                            struct config_report *report) NODISCARD;
+/* Adds a line, `where: what; what to do`, also for those who find more than config_load does; it
+ * must not hold a secret. Control characters become '?'. */
+void config_report_add(struct config_report *report, enum config_severity severity, const char *fmt,
+                       ...) PRINTF_LIKE(3, 4);
+/* Where a key of that section, which is one of the structs in config, was set; else where the
+ * section begins. */
+const char *config_where(const struct config *config, const void *section, const char *key);
 /* Empties the report. */
 void config_report_free(struct config_report *report);
 

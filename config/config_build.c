@@ -47,7 +47,7 @@ static void store(const struct config_setting *setting, void *section, struct ke
         origin->bad = true;
         return;
     }
-    if (key->type == TYPE_TEXT || key->type == TYPE_SECRET || key->type == TYPE_SECRET_FILE) {
+    if (config_key_is_text(key)) {
         store_text(setting, section, origin, report);
         return;
     }
@@ -147,6 +147,26 @@ static void free_commands(struct config_commands *list)
     free(list->v);
 }
 
+static void free_tls(struct config_tls *tls)
+{
+    free(tls->ca_file);
+    free(tls->ca_dir);
+    free(tls->cert_file);
+    free(tls->key_file);
+    free(tls->server_name);
+    free(tls->ciphers);
+    free(tls->ciphersuites);
+    free(tls->groups);
+}
+
+static void free_clients(struct config_tls_clients *clients)
+{
+    free(clients->listen.v);
+    free(clients->cert_file);
+    free(clients->key_file);
+    free(clients->ca_file);
+}
+
 static void free_secret(char *secret)
 {
     if (secret != NULL) {
@@ -166,6 +186,7 @@ void config_free(struct config **config)
         free(c->groups[i].user);
         free(c->groups[i].address.v);
         free(c->groups[i].address_map.v);
+        free_tls(&c->groups[i].tls);
         free(c->groups[i].name);
     }
     free(c->groups);
@@ -176,6 +197,8 @@ void config_free(struct config **config)
         free(c->services[i].read_listen.v);
         free(c->services[i].prefer.v);
         free(c->services[i].zone);
+        free_clients(&c->services[i].clients);
+        free_tls(&c->services[i].tls);
         free_commands(&c->services[i].shared_commands);
         free_commands(&c->services[i].replica_commands);
         free(c->services[i].master);

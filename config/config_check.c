@@ -12,23 +12,41 @@ struct check {
     struct config_report *report;
 };
 
+static struct key_origin *key_of(struct section_origin *section, const char *name)
+{
+    const struct config_key *key = config_key_find(section->kind, slice_str(name));
+    CHECK(key != NULL);
+    return &section->keys[key - config_keys];
+}
+
 static struct key_origin *origin_of(const struct check *c, size_t section, const char *name)
 {
-    struct section_origin *origin = &c->config->origins->v[section];
-    const struct config_key *key = config_key_find(origin->kind, slice_str(name));
-    CHECK(key != NULL);
-    return &origin->keys[key - config_keys];
+    return key_of(&c->config->origins->v[section], name);
 }
 
 /* Where the key was set, else its section's head, else the section. */
-static const char *where(const struct check *c, size_t section, const char *name)
+static const char *where_in(struct section_origin *section, const char *name)
 {
-    const struct section_origin *head = &c->config->origins->v[section];
-    const struct key_origin *origin = origin_of(c, section, name);
+    const struct key_origin *origin = key_of(section, name);
     if (origin->count > 0) {
         return origin->where[0];
     }
-    return head->where != NULL ? head->where : head->label;
+    return section->where != NULL ? section->where : section->label;
+}
+
+static const char *where(const struct check *c, size_t section, const char *name)
+{
+    return where_in(&c->config->origins->v[section], name);
+}
+
+const char *config_where(const struct config *config, const void *section, const char *key)
+{
+    size_t i = 0;
+    while (config->origins->v[i].section != section) {
+        i++;
+        CHECK(i < config->origins->count);
+    }
+    return where_in(&config->origins->v[i], key);
 }
 
 static bool refused(const struct check *c, size_t section, const char *name)
@@ -179,6 +197,66 @@ static void check_map(const struct check *c, size_t group)
     }
 }
 
+/* TLS to others, in one section. */
+static void check_tls(const struct check *c, size_t section, const struct config_tls *tls)
+{
+    static const char *const idle[] = {"tls-ca-cert-file",     "tls-ca-cert-dir",
+                                       "tls-client-cert-file", "tls-client-key-file",
+                                       "tls-server-name",      "tls-verify"};
+    const char *label = c->config->origins->v[section].label;
+    for (size_t i = 0; i < ARRAY_LEN(idle) && !tls->on && !refused(c, section, "tls"); i++) {
+        if (origin_of(c, section, idle[i])->count > 0) {
+            config_report_add(c->report, CONFIG_WARNING,
+                              "%s: '%s' does nothing without tls = yes in [%s]; add that, or leave "
+                              "it out",
+                              where(c, section, idle[i]), idle[i], label);
+        }
+    }
+    if (tls->key_file != NULL && tls->cert_file == NULL) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'tls-client-key-file' without a certificate in [%s]; add "
+                          "tls-client-cert-file",
+                          where(c, section, "tls-client-key-file"), label);
+    }
+    if (tls->on && tls->verify == CONFIG_VERIFY_NO) {
+        config_report_add(c->report, CONFIG_WARNING,
+                          "%s: tls-verify = no in [%s]: whoever answers there is believed, and is "
+                          "told passwords; use tls-ca-cert-file, and tls-server-name where "
+                          "addresses are not names",
+                          where(c, section, "tls-verify"), label);
+    }
+}
+
+static void check_tls_clients(const struct check *c, size_t section, const struct config_service *s)
+{
+    const struct config_tls_clients *clients = &s->clients;
+    if (clients->listen.count > 0 && clients->cert_file == NULL) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'tls-listen' in [service %s] needs a certificate; add tls-cert-file "
+                          "and tls-key-file",
+                          where(c, section, "tls-listen"), s->name);
+    }
+    if (clients->key_file != NULL && clients->cert_file == NULL) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'tls-key-file' without a certificate in [service %s]; add "
+                          "tls-cert-file",
+                          where(c, section, "tls-key-file"), s->name);
+    }
+    if (clients->auth != CONFIG_AUTH_NO && clients->ca_file == NULL) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'tls-auth-clients' in [service %s] needs to know whom to trust; add "
+                          "tls-auth-ca-cert-file",
+                          where(c, section, "tls-auth-clients"), s->name);
+    }
+    if (clients->listen.count == 0 && clients->cert_file != NULL) {
+        config_report_add(
+            c->report, CONFIG_WARNING,
+            "%s: 'tls-cert-file' does nothing without tls-listen in [service %s]; add "
+            "that, or leave it out",
+            where(c, section, "tls-cert-file"), s->name);
+    }
+}
+
 static void check_group(const struct check *c, const struct draft *d, size_t group)
 {
     const struct config_sentinel *s = &c->config->groups[group];
@@ -196,6 +274,7 @@ static void check_group(const struct check *c, const struct draft *d, size_t gro
             (unsigned long long)s->poll_interval_ms);
     }
     check_credentials(c, section, s->user, s->password);
+    check_tls(c, section, &s->tls);
 }
 
 /* An address as a bound socket sees it; localhost is taken for the address it nearly always is. */
@@ -249,17 +328,21 @@ static bool overlap(const struct addr *a, const struct addr *b)
            (x.any || y.any || memcmp(x.bytes, y.bytes, sizeof x.bytes) == 0);
 }
 
-/* The listeners of a service, which two keys list. */
+/* The listeners of a service, which some keys list. */
 struct ears {
     const char *key;
     const struct config_addrs *at;
 };
-#define EARS_KINDS 2
+#define EARS_KINDS 3
+#define EARS_TLS   2
 
 static struct ears ears_of(const struct config_service *s, size_t kind)
 {
-    return kind == 0 ? (struct ears){"listen", &s->listen}
-                     : (struct ears){"read-listen", &s->read_listen};
+    switch (kind) {
+    case 0: return (struct ears){"listen", &s->listen};
+    case EARS_TLS: return (struct ears){"tls-listen", &s->clients.listen};
+    default: return (struct ears){"read-listen", &s->read_listen};
+    }
 }
 
 /* The i-th listener of all services. */
@@ -268,11 +351,12 @@ struct ear {
     const struct addr *at;
     const char *where;
     bool refused;
+    bool authenticated; /* by a certificate, before anything can be said */
 };
 
 static struct ear ear_at(const struct check *c, size_t i)
 {
-    size_t list = 0; /* two for each service */
+    size_t list = 0; /* EARS_KINDS for each service */
     struct ears ears = ears_of(&c->config->services[0], 0);
     while (i >= ears.at->count) {
         i -= ears.at->count;
@@ -284,14 +368,19 @@ static struct ear ear_at(const struct check *c, size_t i)
     return (struct ear){.service = &c->config->services[list / EARS_KINDS],
                         .at = &ears.at->v[i],
                         .where = i < origin->count ? origin->where[i] : where(c, section, ears.key),
-                        .refused = origin->bad};
+                        .refused = origin->bad,
+                        .authenticated =
+                            list % EARS_KINDS == EARS_TLS &&
+                            c->config->services[list / EARS_KINDS].clients.auth == CONFIG_AUTH_YES};
 }
 
 static size_t ear_count(const struct check *c)
 {
     size_t count = 0;
     for (size_t i = 0; i < c->config->service_count; i++) {
-        count += c->config->services[i].listen.count + c->config->services[i].read_listen.count;
+        for (size_t kind = 0; kind < EARS_KINDS; kind++) {
+            count += ears_of(&c->config->services[i], kind).at->count;
+        }
     }
     return count;
 }
@@ -343,7 +432,7 @@ static void check_protected_mode(const struct check *c)
     for (size_t i = 0; i < count && on; i++) {
         struct ear e = ear_at(c, i);
         char at[ADDR_TEXT_MAX];
-        if (e.service->password == NULL || place_of(e.at).loopback) {
+        if (e.service->password == NULL || e.authenticated || place_of(e.at).loopback) {
             continue;
         }
         config_report_add(
@@ -353,6 +442,19 @@ static void check_protected_mode(const struct check *c)
             "or set protected-mode = no in [proxy] if only trusted clients reach that "
             "address",
             e.where, e.service->name, addr_text(e.at, at));
+    }
+}
+
+/* Who listens with TLS and says nothing of plain connections wants none. */
+static void drop_default_listeners(const struct check *c)
+{
+    for (size_t i = 0; i < c->config->service_count; i++) {
+        struct config_service *s = &c->config->services[i];
+        size_t section = service_section(c, i);
+        if (origin_of(c, section, "tls-listen")->count > 0 &&
+            origin_of(c, section, "listen")->count == 0) {
+            s->listen.count = 0;
+        }
     }
 }
 
@@ -444,7 +546,10 @@ void config_check(struct config *config, const struct config_input *in, struct d
     for (size_t i = 0; i < config->service_count; i++) {
         check_credentials(&c, service_section(&c, i), config->services[i].user,
                           config->services[i].password);
+        check_tls(&c, service_section(&c, i), &config->services[i].tls);
+        check_tls_clients(&c, service_section(&c, i), &config->services[i]);
     }
+    drop_default_listeners(&c);
     check_listeners(&c);
     check_protected_mode(&c);
     check_buffers(&c);

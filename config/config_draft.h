@@ -49,9 +49,6 @@ struct draft {
     bool unsure;
 };
 
-/* Adds a line to the report; the text must not hold a secret. Control characters become '?'. */
-void config_report_add(struct config_report *report, enum config_severity severity, const char *fmt,
-                       ...) PRINTF_LIKE(3, 4);
 /* As config_report_add with an error that leaves something out of the draft: sets unsure. */
 void draft_lost(struct draft *d, const char *fmt, ...) PRINTF_LIKE(2, 3);
 

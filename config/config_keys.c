@@ -38,6 +38,9 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_LEVEL       enum log_level
 #define C_TYPE_READS       enum config_reads
 #define C_TYPE_CONSISTENCY enum config_consistency
+#define C_TYPE_VERIFY      enum config_tls_verify
+#define C_TYPE_AUTH        enum config_tls_auth
+#define C_TYPE_TLS_VERSION enum config_tls_version
 #define C_TYPE_MODE        uint32_t
 #define C_TYPE_ADDRS       struct config_addrs
 #define C_TYPE_MAP         struct config_mappings
@@ -45,6 +48,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_COMMANDS    struct config_commands
 #define C_TYPE_READERS     struct config_commands
 #define C_TYPE_TEXT        char *
+#define C_TYPE_PATH        char *
 #define C_TYPE_SECRET      char *
 #define C_TYPE_SECRET_FILE char *
 #define KEY(section, name, type, field, ...)                                                       \
@@ -69,6 +73,12 @@ bool config_key_is_list(const struct config_key *key)
 {
     return key->type == TYPE_ADDRS || key->type == TYPE_MAP || key->type == TYPE_NETS ||
            key->type == TYPE_COMMANDS || key->type == TYPE_READERS;
+}
+
+bool config_key_is_text(const struct config_key *key)
+{
+    return key->type == TYPE_TEXT || key->type == TYPE_PATH || key->type == TYPE_SECRET ||
+           key->type == TYPE_SECRET_FILE;
 }
 
 const char *config_section_word(enum config_section section)

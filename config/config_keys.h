@@ -17,6 +17,9 @@ enum config_type {
     TYPE_LEVEL,
     TYPE_READS,
     TYPE_CONSISTENCY,
+    TYPE_VERIFY,
+    TYPE_AUTH,
+    TYPE_TLS_VERSION,
     TYPE_MODE,
     TYPE_ADDRS,
     TYPE_MAP,
@@ -24,6 +27,7 @@ enum config_type {
     TYPE_COMMANDS,
     TYPE_READERS,
     TYPE_TEXT,
+    TYPE_PATH,
     TYPE_SECRET,
     TYPE_SECRET_FILE,
 };
@@ -66,6 +70,8 @@ void *config_key_field(const struct config_key *key, void *section);
 const void *config_key_field_const(const struct config_key *key, const void *section);
 /* True if the key may be repeated. */
 bool config_key_is_list(const struct config_key *key);
+/* True if its value is kept as text. */
+bool config_key_is_text(const struct config_key *key);
 /* Appends what the key takes: "auto or 1..64", "yes or no". */
 void config_key_allowed(const struct config_key *key, struct buf *out);
 

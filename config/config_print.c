@@ -40,7 +40,7 @@ static void put_key(const struct config_key *key, const struct section_origin *s
         put_list(key, section, origin, out);
         return;
     }
-    if (key->type == TYPE_TEXT || key->type == TYPE_SECRET || key->type == TYPE_SECRET_FILE) {
+    if (config_key_is_text(key)) {
         const char *text = text_of(key, section, origin);
         if (text == NULL) {
             buf_printf(out, "# %s is not set\n", key->name);

@@ -32,6 +32,11 @@ static const struct words words[] = {
                      [READS_REPLICA] = "replica",
                      [READS_ANY] = "any"}},
     [TYPE_CONSISTENCY] = {{[CONSISTENCY_SESSION] = "session", [CONSISTENCY_EVENTUAL] = "eventual"}},
+    [TYPE_VERIFY] =
+        {{[CONFIG_VERIFY_FULL] = "full", [CONFIG_VERIFY_CA] = "ca", [CONFIG_VERIFY_NO] = "no"}},
+    [TYPE_AUTH] =
+        {{[CONFIG_AUTH_NO] = "no", [CONFIG_AUTH_OPTIONAL] = "optional", [CONFIG_AUTH_YES] = "yes"}},
+    [TYPE_TLS_VERSION] = {{[CONFIG_TLS_1_2] = "1.2", [CONFIG_TLS_1_3] = "1.3"}},
     [TYPE_READERS] = {{"eval_ro", "evalsha_ro", "fcall_ro", "pfcount", "keys", "dbsize",
                        "randomkey"}},
 };
@@ -83,7 +88,10 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
     case TYPE_DOUBT:
     case TYPE_LEVEL:
     case TYPE_READS:
-    case TYPE_CONSISTENCY: put_words(&words[key->type], key->min, key->max, out); return;
+    case TYPE_CONSISTENCY:
+    case TYPE_VERIFY:
+    case TYPE_AUTH:
+    case TYPE_TLS_VERSION: put_words(&words[key->type], key->min, key->max, out); return;
     case TYPE_READERS: put_words(&words[key->type], 0, READERS_LAST, out); return;
     case TYPE_MODE:
         buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
@@ -97,6 +105,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
     case TYPE_COMMANDS: buf_append_str(out, "the name of a command"); return;
     case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
     case TYPE_SECRET: buf_append_str(out, "text"); return;
+    case TYPE_PATH:
     case TYPE_SECRET_FILE: buf_append_str(out, "a path"); return;
     }
     UNREACHABLE("config type");
@@ -339,6 +348,9 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_LEVEL:
     case TYPE_READS:
     case TYPE_CONSISTENCY:
+    case TYPE_VERIFY:
+    case TYPE_AUTH:
+    case TYPE_TLS_VERSION:
         good = parse_word(&words[key->type], text, key->min, key->max, &out->number);
         break;
     case TYPE_MODE: good = parse_mode(key, text, &out->number); break;
@@ -348,6 +360,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_COMMANDS: return parse_command(text, &out->command, problem);
     case TYPE_READERS: return parse_reader(key, text, &out->command, problem);
     case TYPE_TEXT:
+    case TYPE_PATH:
     case TYPE_SECRET_FILE: return check_text(key, text, problem);
     case TYPE_SECRET: return true;
     }
@@ -383,7 +396,10 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_DOUBT:
     case TYPE_LEVEL:
     case TYPE_READS:
-    case TYPE_CONSISTENCY: {
+    case TYPE_CONSISTENCY:
+    case TYPE_VERIFY:
+    case TYPE_AUTH:
+    case TYPE_TLS_VERSION: {
         unsigned number = (unsigned)value->number;
         memcpy(field, &number, sizeof number);
         return;
@@ -409,6 +425,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_COMMANDS:
     case TYPE_READERS: store_command(field, value->command); return;
     case TYPE_TEXT:
+    case TYPE_PATH:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: break;
     }
@@ -430,6 +447,9 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_LEVEL:
     case TYPE_READS:
     case TYPE_CONSISTENCY:
+    case TYPE_VERIFY:
+    case TYPE_AUTH:
+    case TYPE_TLS_VERSION:
         memcpy(&word, field, sizeof word);
         buf_append_str(out, words[key->type].word[word]);
         return;
@@ -440,6 +460,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_COMMANDS:
     case TYPE_READERS:
     case TYPE_TEXT:
+    case TYPE_PATH:
     case TYPE_SECRET:
     case TYPE_SECRET_FILE: UNREACHABLE("lists and text are not formatted here");
     }

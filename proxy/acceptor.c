@@ -14,6 +14,7 @@
 struct endpoint {
     struct acceptor *acceptor;
     size_t service;
+    bool tls;
     const struct addr *at;
     bool reader; /* one of read-listen */
     struct listener *listener;
@@ -51,13 +52,15 @@ static void on_accepted(void *owner, int fd)
     uint64_t total;
     struct worker *worker = choose(e->acceptor, &total);
     if (total < config->proxy.max_clients) {
-        worker_take_client(worker, e->service, fd, e->reader);
+        worker_take_client(worker, e->service, fd, e->reader, e->tls);
         return;
     }
     static const char words[] = "-ERR max number of clients reached\r\n";
     log_limited(LOG_WARNING, "client-refused", "service=%s reason=max-clients limit=%u",
                 config->services[e->service].name, config->proxy.max_clients);
-    (void)send(fd, words, sizeof words - 1, MSG_DONTWAIT | MSG_NOSIGNAL); /* as good as it gets */
+    if (!e->tls) { /* as good as it gets */
+        (void)send(fd, words, sizeof words - 1, MSG_DONTWAIT | MSG_NOSIGNAL);
+    }
     (void)close(fd);
 }
 
@@ -86,18 +89,18 @@ static bool open_endpoint(struct loop *loop, struct endpoint *e)
         return false;
     }
     log_notice("listening", "service=%s address=%s%s", service->name, addr_text(e->at, text),
-               e->reader ? " for=reads" : "");
+               e->tls ? " tls=yes" : (e->reader ? " for=reads" : ""));
     return true;
 }
 
 static void list_endpoints(struct acceptor *a, size_t service, const struct config_addrs *listen,
-                           bool reader)
+                           bool reader, bool tls)
 {
-    a->endpoints =
-        xrealloc(a->endpoints, (a->endpoint_count + listen->count) * sizeof *a->endpoints);
+    size_t count = a->endpoint_count + listen->count;
+    a->endpoints = xrealloc(a->endpoints, (count > 0 ? count : 1) * sizeof *a->endpoints);
     for (size_t i = 0; i < listen->count; i++) {
         a->endpoints[a->endpoint_count++] = (struct endpoint){
-            .acceptor = a, .service = service, .at = &listen->v[i], .reader = reader};
+            .acceptor = a, .service = service, .tls = tls, .at = &listen->v[i], .reader = reader};
     }
 }
 
@@ -109,8 +112,9 @@ struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
     a->workers = workers;
     a->worker_count = worker_count;
     for (size_t i = 0; i < config->service_count; i++) {
-        list_endpoints(a, i, &config->services[i].listen, false);
-        list_endpoints(a, i, &config->services[i].read_listen, true);
+        list_endpoints(a, i, &config->services[i].listen, false, false);
+        list_endpoints(a, i, &config->services[i].read_listen, true, false);
+        list_endpoints(a, i, &config->services[i].clients.listen, false, true);
     }
     for (size_t i = 0; i < a->endpoint_count; i++) {
         if (!open_endpoint(loop, &a->endpoints[i])) {

@@ -76,7 +76,7 @@ void journal_fill(struct journal *j, struct block_pool *pool, struct block *bloc
 
 enum record_state journal_state(const struct journal *j, const struct record *r)
 {
-    if (j->sent <= r->begin) {
+    if (j->given <= r->begin) {
         return RECORD_UNSENT;
     }
     return j->sent >= r->end ? RECORD_SENT : RECORD_PARTIAL;
@@ -84,8 +84,15 @@ enum record_state journal_state(const struct journal *j, const struct record *r)
 
 void journal_sent(struct journal *j, size_t n)
 {
-    CHECK(n <= journal_unsent(j));
-    j->sent += n;
+    CHECK(j->sent == j->given);
+    journal_given(j, n, 0);
+}
+
+void journal_given(struct journal *j, size_t n, size_t held)
+{
+    CHECK(n <= j->queued - j->given && held <= j->given + n - j->sent);
+    j->given += n;
+    journal_settle(j, held);
 }
 
 void journal_answered_all(struct journal *j, uint32_t n)
@@ -130,7 +137,8 @@ void journal_finish_partial(struct journal *j)
     for (uint32_t i = 0; i < j->count; i++) {
         const struct record *r = journal_at(j, i);
         if (journal_state(j, r) == RECORD_PARTIAL) {
-            journal_sent(j, (size_t)(r->end - j->sent));
+            j->sent = r->end;
+            j->given = r->end > j->given ? r->end : j->given;
         }
     }
 }
@@ -142,7 +150,7 @@ void journal_keep_first(struct journal *j)
     chain_clear(&j->bytes);
     j->count = 1;
     /* What was sent behind it is not to be counted: its answers are not waited for. */
-    j->kept = j->sent = j->queued = first.end;
+    j->kept = j->sent = j->given = j->queued = first.end;
 }
 
 void journal_forget_sent(struct journal *j)
@@ -158,10 +166,20 @@ void journal_forget_requests(struct journal *j)
     journal_forget_sent(j);
 }
 
+/* How many bytes of r are in front of a cursor. */
+static uint64_t passed(uint64_t cursor, const struct record *r)
+{
+    if (cursor <= r->begin) {
+        return 0;
+    }
+    return (cursor < r->end ? cursor : r->end) - r->begin;
+}
+
 void journal_adopt(struct journal *j, struct block_pool *pool, const struct journal *from,
                    const struct record *r)
 {
     CHECK(journal_has(from, r) && (journal_unsent(j) == 0 || from->sent <= r->begin));
+    CHECK(j->given == j->queued || from->given <= r->begin);
     journal_begin(j, r->command, r->asker);
     journal_at(j, j->count - 1)->names = r->names;
     size_t at = (size_t)(r->begin - from->kept), end = at + journal_bytes(from, r);
@@ -172,10 +190,8 @@ void journal_adopt(struct journal *j, struct block_pool *pool, const struct jour
         at += piece.iov_len;
     }
     journal_end(j);
-    if (from->sent > r->begin) {
-        uint64_t sent = from->sent < r->end ? from->sent - r->begin : r->end - r->begin;
-        journal_sent(j, (size_t)sent);
-    }
+    j->sent += passed(from->sent, r);
+    j->given += passed(from->given, r);
 }
 
 bool journal_has(const struct journal *j, const struct record *r)

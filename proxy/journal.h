@@ -6,6 +6,9 @@
  *         |  record  record | record  record    |
  *   ------+--------+--------+--+-----+----------+
  *
+ * TLS takes more than it has sent: bytes that are encrypted have to follow, and can't arrive before
+ * the last one of their record. What is between sent and given is as if it were sent in part.
+ *
  * Offsets count the bytes of the whole stream since the link began. */
 #ifndef VEDETTE_PROXY_JOURNAL_H
 #define VEDETTE_PROXY_JOURNAL_H
@@ -54,13 +57,14 @@ struct journal {
     struct chain bytes; /* the stream from `kept` to `queued` */
     uint64_t kept;      /* offset of the first byte in `bytes` */
     uint64_t sent, queued;
+    uint64_t given; /* sent <= given <= queued: to the transport; without TLS it is sent */
     struct record *ring;
     uint32_t cap, first, count;
 };
 
 /* Where an outstanding request stands. */
 enum record_state {
-    RECORD_UNSENT,  /* not one byte was given to the kernel */
+    RECORD_UNSENT,  /* not one byte was given to the transport */
     RECORD_PARTIAL, /* some bytes, not all: an incomplete frame never executes */
     RECORD_SENT,    /* every byte: only an answer tells what became of it */
 };
@@ -82,8 +86,10 @@ static inline bool journal_is_open(const struct journal *j)
 /* The i-th unanswered request, oldest first, i < j->count. */
 struct record *journal_at(const struct journal *j, uint32_t i);
 enum record_state journal_state(const struct journal *j, const struct record *r);
-/* The kernel took n more bytes. */
+/* The transport took n more bytes, of which the kernel has accepted all; or all that were given but
+ * the last `held` ones. */
 void journal_sent(struct journal *j, size_t n);
+void journal_given(struct journal *j, size_t n, size_t held);
 /* A whole request of n bytes at once. The bytes of several may follow together by journal_fill,
  * before anything else is done with the journal. */
 void journal_add(struct journal *j, const struct command *command, struct asker asker, size_t n);
@@ -124,6 +130,11 @@ void journal_copy(const struct journal *j, const struct record *r, char *to);
 static inline uint64_t journal_unsent(const struct journal *j)
 {
     return j->queued - j->sent;
+}
+/* What is held is less by now. */
+static inline void journal_settle(struct journal *j, size_t held)
+{
+    j->sent = j->given - held;
 }
 
 #endif

@@ -69,6 +69,13 @@ static void replica_link_failed(const struct link *l, enum link_end end)
     }
 }
 
+void link_settle(struct link *l)
+{
+    if (l->journal.sent != l->journal.given) {
+        journal_settle(&l->journal, transport_held(l->transport));
+    }
+}
+
 void link_lost(struct link *l, enum link_end end)
 {
     if (l->replica != 0) {
@@ -100,6 +107,12 @@ static uint64_t patience_ms(const struct link *l, uint64_t most)
     return l->replica != 0 && stall < most ? stall : most;
 }
 
+static const struct addr *node_name(const struct link *l)
+{
+    const struct topology_replica *r = l->replica != 0 ? nodes_find(l->service, l->replica) : NULL;
+    return r != NULL ? &r->name : &l->service->now->primary_name;
+}
+
 struct link *link_open(struct linkset *set, enum link_kind kind, struct session *s,
                        enum greeting_step until)
 {
@@ -129,6 +142,7 @@ struct link *link_open(struct linkset *set, enum link_kind kind, struct session 
         l->replica != 0 ? &nodes_find(ws, l->replica)->at : &ws->now->primary;
     l->transport = transport_connect(
         ws->worker->loop, to, patience_ms(l, ws->config->connect_timeout_ms), &link_events, l);
+    transport_secure(l->transport, ws->tls_nodes, node_name(l));
     return l;
 }
 
@@ -167,12 +181,12 @@ static uint64_t send_limit(const struct link *l)
     const struct journal *j = &l->journal;
     if (l->state != LINK_READY ||
         (l->replica == 0 && !service_serving(l->service) && l->kind != LINK_CONTROL)) {
-        return j->sent;
+        return j->given;
     }
     if (l->frozen) {
         /* Only the questions that decide about the refusal. */
         const struct tentative *t = l->session->tentative;
-        return t->ask_role || t->healing != NULL ? j->queued : j->sent;
+        return t->ask_role || t->healing != NULL ? j->queued : j->given;
     }
     if (!l->stalled) {
         return j->queued;
@@ -180,11 +194,11 @@ static uint64_t send_limit(const struct link *l)
     /* A frame begun is finished; a silent server gets nothing else. */
     for (uint32_t i = 0; i < j->count; i++) {
         const struct record *r = journal_at(j, i);
-        if (journal_state(j, r) == RECORD_PARTIAL) {
+        if (r->begin < j->given && j->given < r->end) {
             return r->end < j->queued ? r->end : j->queued;
         }
     }
-    return j->sent;
+    return j->given;
 }
 
 /* The oldest request was sent whole. */
@@ -266,10 +280,11 @@ void link_flush(struct link *l)
     struct journal *j = &l->journal;
     uint64_t limit = send_limit(l);
     bool did_wait = waits_for_answer(l);
-    while (j->sent < limit) {
+    link_settle(l);
+    while (j->given < limit) {
         struct iovec iov[WRITE_PIECES];
-        size_t pieces = chain_iov(&j->bytes, (size_t)(j->sent - j->kept), (size_t)(limit - j->kept),
-                                  iov, WRITE_PIECES);
+        size_t pieces = chain_iov(&j->bytes, (size_t)(j->given - j->kept),
+                                  (size_t)(limit - j->kept), iov, WRITE_PIECES);
         size_t offered = 0;
         for (size_t i = 0; i < pieces; i++) {
             offered += iov[i].iov_len;
@@ -280,7 +295,7 @@ void link_flush(struct link *l)
             transport_shutdown(l->transport);
             return;
         }
-        journal_sent(j, (size_t)n);
+        journal_given(j, (size_t)n, transport_held(l->transport));
         if ((size_t)n < offered) {
             break;
         }
@@ -314,20 +329,15 @@ static void send_greeting(struct link *l)
     }
 }
 
-static const struct addr *node_name(const struct link *l)
-{
-    const struct topology_replica *r = l->replica != 0 ? nodes_find(l->service, l->replica) : NULL;
-    return r != NULL ? &r->name : &l->service->now->primary_name;
-}
-
 static void on_connected(void *owner, int err)
 {
     struct link *l = link_of(owner);
     if (err != 0) {
         char text[ADDR_TEXT_MAX];
-        log_limited(LOG_INFO, "link-connect-failed", "service=%s %s=%s error=%s",
-                    l->service->config->name, l->replica != 0 ? "replica" : "primary",
-                    addr_text(node_name(l), text), log_quote(slice_str(strerrordesc_np(-err))));
+        log_limited(err == -EPROTO ? LOG_ERROR : LOG_INFO, "link-connect-failed",
+                    "service=%s %s=%s error=%s", l->service->config->name,
+                    l->replica != 0 ? "replica" : "primary", addr_text(node_name(l), text),
+                    log_quote(slice_str(transport_error(l->transport, err))));
         if (transport_error_is_local(err)) {
             if (l->replica != 0) {
                 nodes_try_later(l->service);
@@ -423,6 +433,11 @@ static void on_readable(void *owner)
         if (n > 0) {
             greet(l, slice_of(chunk, (size_t)n));
         } else if (n != -EAGAIN) {
+            if (n == -EPROTO) {
+                log_limited(LOG_ERROR, "link-tls-failed", "service=%s error=%s",
+                            l->service->config->name,
+                            log_quote(slice_str(transport_error(l->transport, (int)n))));
+            }
             link_lost(l, LINK_END_GREETING);
         }
         return;
@@ -457,6 +472,7 @@ static void on_writable(void *owner)
     if (l->state == LINK_GREETING) {
         send_greeting(l);
     } else {
+        link_settle(l);
         link_touch(l);
     }
 }

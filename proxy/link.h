@@ -119,6 +119,8 @@ static inline bool link_has_room(const struct link *l)
 {
     return l->journal.queued - l->journal.kept < LINK_UNANSWERED_MAX;
 }
+/* Notes how much of what was given to the transport has been sent by now. */
+void link_settle(struct link *l);
 /* For how long nothing has come although the oldest request was sent whole; 0 while none was. */
 uint64_t link_silent_ms(const struct link *l);
 /* Back-pressure from the client, and the end of a hold: reading goes on (with what was kept back).

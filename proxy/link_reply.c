@@ -211,6 +211,7 @@ ssize_t link_read(struct link *l)
     if (before.n > REPLY_CARRIED_MAX) {
         char *at = buf_reserve(&l->in, READ_CHUNK);
         ssize_t n = transport_read(l->transport, at, READ_CHUNK);
+        link_settle(l);
         if (n > 0) {
             buf_commit(&l->in, (size_t)n);
             link_resume(l);
@@ -219,6 +220,7 @@ ssize_t link_read(struct link *l)
     }
     char *at;
     ssize_t n = worker_read(w, &w->replies, l->transport, before, &at);
+    link_settle(l);
     if (n > 0) {
         struct slice bytes = slice_of(at, before.n + (size_t)n);
         buf_consume(&l->in, before.n);

@@ -358,6 +358,7 @@ void linkset_lost(struct link *l, enum link_end end)
         return;
     }
     uint32_t count;
+    link_settle(l);
     struct session **askers = sort_out(l, &count);
     struct session *begun =
         link_answer_begun(l) ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker)

@@ -7,6 +7,7 @@
 #include "proxy/base/log.h"
 #include "proxy/command.h"
 #include "proxy/server.h"
+#include "sentinel/certificates.h"
 
 #define EXIT_RUNTIME 1
 #define EXIT_USAGE   2
@@ -55,7 +56,8 @@ static int print(struct slice text)
     return written ? 0 : EXIT_RUNTIME;
 }
 
-static int act(enum config_action action, const struct config *config)
+static int act(enum config_action action, const struct config *config,
+               struct certificates *certificates)
 {
     struct buf out = {0};
     command_init();
@@ -63,7 +65,7 @@ static int act(enum config_action action, const struct config *config)
     case CONFIG_RUN:
         remark_commands(config);
         log_set_level(config->proxy.log_level);
-        return server_run(config);
+        return server_run(config, certificates);
     case CONFIG_CHECK:
         remark_commands(config);
         buf_append_str(&out, "vedette: the configuration is good\n");
@@ -84,8 +86,13 @@ int main(int argc, char **argv)
     struct config_report report = {0};
     enum config_action action;
     struct config *config = config_load(&in, &action, &report);
+    struct certificates *certificates = NULL;
+    if (config != NULL && action != CONFIG_PRINT) {
+        certificates = certificates_load(config, &report);
+    }
     print_report(&report);
-    int status = report.errors > 0 ? EXIT_USAGE : act(action, config);
+    int status = report.errors > 0 ? EXIT_USAGE : act(action, config, certificates);
+    certificates_free(&certificates);
     config_report_free(&report);
     config_free(&config);
     return status;

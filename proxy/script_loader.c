@@ -81,6 +81,7 @@ static void enter(struct script_loader *l)
     greeting_begin(&l->greeting, &l->who[l->who_now], slice_str(""), ws->config, GREET_STEPS);
     l->transport = transport_connect(ws->worker->loop, &ws->now->primary,
                                      ws->config->connect_timeout_ms, &loader_events, l);
+    transport_secure(l->transport, ws->tls_nodes, &ws->now->primary_name);
 }
 
 /* This user may not: perhaps the next one may. */

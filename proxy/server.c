@@ -15,6 +15,7 @@
 struct server {
     uint32_t magic;
     const struct config *config;
+    struct certificates *certificates;
     struct loop *loop;
     struct watcher *watcher;
     struct acceptor *acceptor;
@@ -254,6 +255,13 @@ static void on_stop_signal(void *owner, int signum)
     drain(s, 0);
 }
 
+static void on_reload_signal(void *owner, int signum)
+{
+    (void)signum;
+    log_notice("reload", "signal=SIGHUP what=certificates");
+    certificates_reload(server_of(owner)->certificates);
+}
+
 static size_t worker_count(const struct config *config)
 {
     if (config->proxy.workers != CONFIG_AUTO) {
@@ -274,14 +282,14 @@ static void start(struct server *s)
     s->worker_count = worker_count(s->config);
     s->workers = xcalloc(s->worker_count, sizeof(struct worker *));
     for (size_t i = 0; i < s->worker_count; i++) {
-        s->workers[i] = worker_start(s, s->config, (unsigned)i);
+        s->workers[i] = worker_start(s, s->config, s->certificates, (unsigned)i);
     }
     s->acceptor = acceptor_open(s->loop, s->config, s->workers, s->worker_count);
 }
 
-int server_run(const struct config *config)
+int server_run(const struct config *config, struct certificates *certificates)
 {
-    struct server s = {.magic = SERVER_MAGIC, .config = config};
+    struct server s = {.magic = SERVER_MAGIC, .config = config, .certificates = certificates};
     /* A client that is gone is an error of a write, not the end of the process. */
     CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
     start(&s);
@@ -289,7 +297,9 @@ int server_run(const struct config *config)
     if (listening) {
         loop_watch_signal(s.loop, SIGTERM, on_stop_signal);
         loop_watch_signal(s.loop, SIGINT, on_stop_signal);
-        s.watcher = watcher_start(s.loop, config, publish, &s);
+        loop_watch_signal(s.loop, SIGHUP, on_reload_signal);
+        certificates_watch(certificates, s.loop);
+        s.watcher = watcher_start(s.loop, config, certificates, publish, &s);
         log_notice("started", "version=%s workers=%zu services=%zu pid=%d", VEDETTE_VERSION,
                    s.worker_count, config->service_count, (int)getpid());
     } else {
@@ -298,6 +308,7 @@ int server_run(const struct config *config)
     loop_run(s.loop);
     if (s.watcher != NULL) {
         watcher_stop(&s.watcher);
+        certificates_unwatch(certificates);
     }
     for (size_t i = 0; i < s.worker_count; i++) {
         worker_join(&s.workers[i]);

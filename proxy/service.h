@@ -13,6 +13,7 @@
 
 struct link;
 struct session;
+struct tls_ctx;
 struct worker;
 
 #define LINKSET_BUCKETS 64u /* lists that the sets are found in */
@@ -27,10 +28,11 @@ struct worker_service {
     struct worker *worker;
     size_t index;
     const struct config_service *config;
-    const struct topology_service *now; /* in the adopted topology */
-    struct learnt *learnt;              /* what its primary says of commands; NULL: nothing yet */
-    struct scripts *scripts;            /* NULL: they are not remembered */
-    bool loading;                       /* nothing is sent before the primary has them */
+    struct tls_ctx *tls_clients, *tls_nodes; /* NULL: without TLS */
+    const struct topology_service *now;      /* in the adopted topology */
+    struct learnt *learnt;   /* what its primary says of commands; NULL: nothing yet */
+    struct scripts *scripts; /* NULL: they are not remembered */
+    bool loading;            /* nothing is sent before the primary has them */
     struct list links;
     struct list sets[LINKSET_BUCKETS]; /* by profile; see linkset.h */
     struct list waiting;               /* sessions in want of a link or a primary, in order */

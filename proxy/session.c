@@ -45,7 +45,7 @@ static struct session *session_of(void *owner)
     return s;
 }
 
-struct session *session_open(struct worker_service *service, int fd, bool reader)
+struct session *session_open(struct worker_service *service, int fd, bool reader, bool tls)
 {
     struct session *s = xcalloc(1, sizeof *s);
     s->magic = SESSION_MAGIC;
@@ -55,6 +55,7 @@ struct session *session_open(struct worker_service *service, int fd, bool reader
         free(s);
         return NULL;
     }
+    transport_secure(s->transport, tls ? service->tls_clients : NULL, NULL);
     s->reading = true;
     s->reader = reader;
     session_set_plain_profile(s);
@@ -303,6 +304,18 @@ static void watch_frame(struct session *s)
     }
 }
 
+static void log_tls_failure(const struct session *s, int err)
+{
+    struct addr peer = {.host = "?"};
+    char text[ADDR_TEXT_MAX];
+    if (s->service->tls_clients != NULL && (err == -EPROTO || err == -ETIMEDOUT)) {
+        (void)transport_peer(s->transport, &peer);
+        log_limited(LOG_NOTICE, "client-tls-failed", "service=%s client=%s error=%s",
+                    s->service->config->name, addr_text(&peer, text),
+                    log_quote(slice_str(transport_error(s->transport, err))));
+    }
+}
+
 static void on_readable(void *owner)
 {
     struct session *s = session_of(owner);
@@ -331,6 +344,7 @@ static void on_readable(void *owner)
     } else if (n == 0) {
         end_of_input(s);
     } else {
+        log_tls_failure(s, (int)n);
         session_close(s, SESSION_END_CLIENT);
     }
 }
@@ -392,7 +406,7 @@ void session_flush(struct session *s)
     }
     if (s->out.len == 0) {
         chain_clear(&s->out);
-        if (s->state == SESSION_CLOSING) {
+        if (s->state == SESSION_CLOSING && transport_held(s->transport) == 0) {
             session_close(s, s->end);
             return;
         }

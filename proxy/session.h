@@ -150,9 +150,9 @@ struct session {
     struct wheel_timer patience_timer;
 };
 
-/* A session for an accepted connection, by read-listen or not; NULL (fd closed) when it can't be
- * watched. */
-struct session *session_open(struct worker_service *service, int fd, bool reader);
+/* A session for an accepted connection, by read-listen or not, with TLS or without; NULL (fd
+ * closed) when it can't be watched. */
+struct session *session_open(struct worker_service *service, int fd, bool reader, bool tls);
 /* Takes whatever input can be taken now. Safe at any time. */
 void session_pump(struct session *s);
 /* Writes what there is; called once per turn for touched sessions. */

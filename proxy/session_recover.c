@@ -352,6 +352,7 @@ static bool keep_begun_answer(struct session *s, enum link_end end)
 void session_give_up_link(struct session *s, enum link_end end)
 {
     CHECK(s->link->kind == LINK_EXCLUSIVE);
+    link_settle(s->link);
     bool message = s->link->streaming && s->link->scan.type == '>';
     if (message || link_answer_begun(s->link)) {
         if (!keep_begun_answer(s, end)) {

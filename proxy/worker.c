@@ -23,7 +23,7 @@ struct client_mail {
     struct mail mail;
     size_t service;
     int fd;
-    bool reader;
+    bool reader, tls;
 };
 
 struct topology_mail {
@@ -254,7 +254,8 @@ static void *run(void *arg)
     return NULL;
 }
 
-struct worker *worker_start(struct server *server, const struct config *config, unsigned index)
+struct worker *worker_start(struct server *server, const struct config *config,
+                            const struct certificates *certificates, unsigned index)
 {
     struct worker *w = xcalloc(1, sizeof *w);
     w->magic = WORKER_MAGIC;
@@ -267,10 +268,13 @@ struct worker *worker_start(struct server *server, const struct config *config, 
     w->topology = topology_new(config->service_count);
     w->services = xcalloc(config->service_count, sizeof *w->services);
     for (size_t i = 0; i < config->service_count; i++) {
-        w->services[i] = (struct worker_service){.worker = w,
-                                                 .index = i,
-                                                 .config = &config->services[i],
-                                                 .now = &w->topology->service[i]};
+        w->services[i] =
+            (struct worker_service){.worker = w,
+                                    .index = i,
+                                    .config = &config->services[i],
+                                    .tls_clients = certificates_of_clients(certificates, i),
+                                    .tls_nodes = certificates_of_nodes(certificates, i),
+                                    .now = &w->topology->service[i]};
         /* Until the first topology comes. */
         uint64_t hold = config->services[i].hold_timeout_ms;
         w->topology->service[i].hold_timeout_ms = hold != CONFIG_AUTO ? hold : HOLD_TIMEOUT_MIN_MS;
@@ -291,7 +295,7 @@ static void deliver_client(struct mail *mail, void *owner)
     if (w->draining) {
         (void)close(m->fd);
         worker_session_closed(w);
-    } else if (session_open(&w->services[m->service], m->fd, m->reader) == NULL) {
+    } else if (session_open(&w->services[m->service], m->fd, m->reader, m->tls) == NULL) {
         log_limited(LOG_ERROR, "session-refused", "service=%s error=\"can't be watched\"",
                     w->config->services[m->service].name);
         worker_session_closed(w);
@@ -299,11 +303,14 @@ static void deliver_client(struct mail *mail, void *owner)
     free(m);
 }
 
-void worker_take_client(struct worker *w, size_t service, int fd, bool reader)
+void worker_take_client(struct worker *w, size_t service, int fd, bool reader, bool tls)
 {
     struct client_mail *m = xcalloc(1, sizeof *m);
-    *m = (struct client_mail){
-        .mail = {.deliver = deliver_client}, .service = service, .fd = fd, .reader = reader};
+    *m = (struct client_mail){.mail = {.deliver = deliver_client},
+                              .service = service,
+                              .fd = fd,
+                              .reader = reader,
+                              .tls = tls};
     atomic_fetch_add_explicit(&w->load, 1, memory_order_relaxed);
     loop_post(w->loop, &m->mail);
 }

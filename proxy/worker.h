@@ -12,6 +12,7 @@
 #include "proxy/scripts.h"
 #include "proxy/service.h"
 #include "proxy/session.h"
+#include "sentinel/certificates.h"
 #include "sentinel/topology.h"
 
 struct server;
@@ -53,9 +54,12 @@ struct worker {
     _Atomic uint32_t load; /* sessions, counted by the acceptor at hand-over */
 };
 
-struct worker *worker_start(struct server *server, const struct config *config, unsigned index);
-/* From the main thread. fd belongs to the worker from then on. reader: it came by read-listen. */
-void worker_take_client(struct worker *w, size_t service, int fd, bool reader);
+/* certificates: NULL: no TLS anywhere. */
+struct worker *worker_start(struct server *server, const struct config *config,
+                            const struct certificates *certificates, unsigned index);
+/* From the main thread. fd belongs to the worker from then on. reader: it came by read-listen; tls:
+ * to a listener with TLS. */
+void worker_take_client(struct worker *w, size_t service, int fd, bool reader, bool tls);
 /* From the main thread; takes over one reference. */
 void worker_take_topology(struct worker *w, struct topology *topology);
 /* From the main thread, which keeps what mail tells. */

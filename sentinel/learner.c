@@ -16,6 +16,7 @@ struct learner {
     uint32_t magic;
     struct loop *loop;
     const struct config_service *service;
+    struct tls_ctx *tls;
     void (*told)(void *owner, struct command_list *list);
     void *owner;
     struct sockaddr_any at;
@@ -90,6 +91,7 @@ static void ask(struct learner *l)
     static const struct wire_events events = {
         .opened = on_opened, .frame = on_frame, .lost = on_lost};
     wire_open(&l->wire, l->loop, &l->at, l->service->connect_timeout_ms, &events, l);
+    wire_secure(&l->wire, l->tls, &l->name);
     l->auth_pending = wire_put_auth(&l->wire, l->service->user, l->service->password);
     emit_words(&l->wire.out, "COMMAND", NULL);
     wire_flush(&l->wire);
@@ -108,12 +110,14 @@ static void on_timer(struct wheel_timer *timer)
 }
 
 struct learner *learner_new(struct loop *loop, const struct config_service *service,
+                            struct tls_ctx *tls,
                             void (*told)(void *owner, struct command_list *list), void *owner)
 {
     struct learner *l = xcalloc(1, sizeof *l);
     l->magic = LEARNER_MAGIC;
     l->loop = loop;
     l->service = service;
+    l->tls = tls;
     l->told = told;
     l->owner = owner;
     return l;

@@ -8,11 +8,13 @@
 #include "sentinel/command_list.h"
 
 struct learner;
+struct tls_ctx;
 
-/* Nothing is asked before learner_ask. service: credentials, time-out, name for the log. told gets
- * the list, with a reference; or NULL after the first failure, which is logged: it is tried again,
- * seldom and more seldom. */
+/* Nothing is asked before learner_ask. service: credentials, time-out, name for the log; tls: NULL:
+ * without. told gets the list, with a reference; or NULL after the first failure, which is logged:
+ * it is tried again, seldom and more seldom. */
 struct learner *learner_new(struct loop *loop, const struct config_service *service,
+                            struct tls_ctx *tls,
                             void (*told)(void *owner, struct command_list *list), void *owner);
 /* Asks this node, and no other any more. name is for the log. */
 void learner_ask(struct learner *l, const struct sockaddr_any *at, const struct addr *name);

@@ -215,6 +215,19 @@ static bool leads_to(const struct name *name, const struct sockaddr_any *at)
     return name->count > 0 && sockaddr_eq(&name->found[name->chosen], at);
 }
 
+struct addr names_called(const struct names *n, const struct sockaddr_any *at)
+{
+    struct addr called = {0};
+    for (struct list_node *node = n->list.first; node != NULL; node = node->next) {
+        const struct name *name = name_of(node);
+        if (index_of(name->found, name->count, at) < name->count) {
+            return name->addr;
+        }
+    }
+    (void)sockaddr_to_addr(at, &called); /* of one that can be connected to */
+    return called;
+}
+
 void names_worked(struct names *n, const struct sockaddr_any *at)
 {
     for (struct list_node *node = n->list.first; node != NULL; node = node->next) {

@@ -27,6 +27,8 @@ void names_free(struct names **n);
 size_t names_all(struct names *n, const struct addr *name, struct sockaddr_any *out);
 /* One address, the same as long as it is among the answers and works. */
 bool names_one(struct names *n, const struct addr *name, struct sockaddr_any *out) NODISCARD;
+/* What is at that address: a name in use that leads there, else the address itself. */
+struct addr names_called(const struct names *n, const struct sockaddr_any *at);
 /* True while the first look-up of the name goes on. */
 bool names_pending(struct names *n, const struct addr *name);
 /* A connection to an address worked, or failed. Failing makes names_one try another one if none has

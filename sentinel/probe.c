@@ -20,6 +20,7 @@ struct probe {
     uint32_t magic;
     struct probe_group *group;
     struct sockaddr_any at;
+    struct addr name;
     struct wire wire;
     struct wheel_timer timer; /* the end of waiting while asking, else the next question */
     uint64_t interval_ms;
@@ -131,6 +132,12 @@ static void on_lost(void *owner, const char *why)
         arm(p, PROBE_LOCAL_RETRY_MS);
         return;
     }
+    if (p->wire.untrusted) {
+        char text[ADDR_TEXT_MAX];
+        log_limited(LOG_ERROR, "node-tls-failed", "service=%s node=%s error=%s",
+                    log_quote(slice_str(p->group->service->name)), addr_text(&p->name, text),
+                    log_quote(slice_str(why)));
+    }
     if (p->asking && !p->kept) {
         fail(p);
         return;
@@ -152,6 +159,7 @@ static void ask(struct probe *p)
         p->begun_ms = p->asked_ms;
         p->kept = false;
         wire_open(&p->wire, p->group->loop, &p->at, service->connect_timeout_ms, &events, p);
+        wire_secure(&p->wire, p->group->tls, &p->name);
         p->auth_pending = wire_put_auth(&p->wire, service->user, service->password);
     }
     emit_words(&p->wire.out, "ROLE", NULL);
@@ -159,12 +167,14 @@ static void ask(struct probe *p)
     arm(p, service->connect_timeout_ms);
 }
 
-struct probe *probe_new(struct probe_group *group, const struct sockaddr_any *at)
+struct probe *probe_new(struct probe_group *group, const struct sockaddr_any *at,
+                        const struct addr *name)
 {
     struct probe *p = xcalloc(1, sizeof *p);
     p->magic = PROBE_MAGIC;
     p->group = group;
     p->at = *at;
+    p->name = *name;
     return p;
 }
 

@@ -7,11 +7,13 @@
 #include "sentinel/judge.h"
 
 struct probe;
+struct tls_ctx;
 
 /* What the probes of one service share. */
 struct probe_group {
     struct loop *loop;
     const struct config_service *service; /* credentials, time-out, name for the log */
+    struct tls_ctx *tls;                  /* NULL: without TLS */
     const struct config_mappings *map;    /* for the address of its primary that a replica tells */
     char auth_trouble[128];               /* the last refusal of AUTH: told once */
     /* A node has answered, or failed to. It may free any probe, this one too. */
@@ -19,8 +21,9 @@ struct probe_group {
     void *owner;
 };
 
-/* Nothing is asked before probe_want. */
-struct probe *probe_new(struct probe_group *group, const struct sockaddr_any *at);
+/* Nothing is asked before probe_want. name: as it is called. */
+struct probe *probe_new(struct probe_group *group, const struct sockaddr_any *at,
+                        const struct addr *name);
 /* Sets *p to NULL. */
 void probe_free(struct probe **p);
 /* Asks every interval_ms from now on, over a connection opened at fresh_from_ms or later: at once

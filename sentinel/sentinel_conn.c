@@ -48,6 +48,7 @@ struct sentinel {
     uint32_t magic;
     const struct sentinel_group *group;
     struct sockaddr_any at;
+    struct addr peer; /* as it is called */
     char name[ADDR_TEXT_MAX];
     enum sentinel_state state;
     char id[SENTINEL_ID_MAX + 1];
@@ -407,6 +408,7 @@ static void connect_now(struct wheel_timer *timer)
     struct sentinel *s = CONTAINER_OF(timer, struct sentinel, timer);
     CHECK_MAGIC(s, SENTINEL_MAGIC);
     wire_open(&s->wire, s->group->loop, &s->at, config_of(s)->connect_timeout_ms, &events, s);
+    wire_secure(&s->wire, s->group->tls, &s->peer);
 }
 
 struct sentinel *sentinel_new(const struct sentinel_group *group, const struct sockaddr_any *at,
@@ -416,6 +418,7 @@ struct sentinel *sentinel_new(const struct sentinel_group *group, const struct s
     s->magic = SENTINEL_MAGIC;
     s->group = group;
     s->at = *at;
+    s->peer = *name;
     struct addr numeric;
     if (!sockaddr_to_addr(at, &numeric)) {
         numeric = *name;
@@ -424,7 +427,7 @@ struct sentinel *sentinel_new(const struct sentinel_group *group, const struct s
     (void)snprintf(s->name, sizeof s->name, "%s", addr_text(&numeric, text)); /* it fits */
     s->desks = xcalloc(group->service_count, sizeof *s->desks);
     connect_now(&s->timer);
-    sentinel_sub_init(&s->sub, s, group, &s->at, s->name);
+    sentinel_sub_init(&s->sub, s, group, &s->at, &s->peer, s->name);
     return s;
 }
 

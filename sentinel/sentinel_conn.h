@@ -9,6 +9,7 @@
 #include "sentinel/reply.h"
 
 struct sentinel;
+struct tls_ctx;
 
 /* What it says of one service. Services are numbered as in its group. */
 struct sentinel_view {
@@ -38,6 +39,7 @@ struct sentinel_events {
 struct sentinel_group {
     struct loop *loop;
     const struct config_sentinel *config;
+    struct tls_ctx *tls;         /* NULL: without TLS */
     const char *const *services; /* the names of those that it is asked about */
     size_t service_count;
     const struct sentinel_events *events;

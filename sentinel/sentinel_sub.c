@@ -182,17 +182,19 @@ static void connect_now(struct wheel_timer *timer)
     const struct config_sentinel *config = sub->group->config;
     sub->level = SUB_ALL;
     wire_open(&sub->wire, sub->group->loop, sub->at, config->connect_timeout_ms, &events, sub);
+    wire_secure(&sub->wire, sub->group->tls, sub->peer);
     sub->auth_pending = wire_put_auth(&sub->wire, config->user, config->password);
     subscribe(sub);
 }
 
 void sentinel_sub_init(struct sentinel_sub *sub, struct sentinel *s,
                        const struct sentinel_group *group, const struct sockaddr_any *at,
-                       const char *name)
+                       const struct addr *peer, const char *name)
 {
     sub->sentinel = s;
     sub->group = group;
     sub->at = at;
+    sub->peer = peer;
     sub->name = name;
     sub->resting = true;
 }

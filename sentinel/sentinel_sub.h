@@ -13,7 +13,8 @@ struct sentinel_sub {
     struct sentinel *sentinel;
     const struct sentinel_group *group;
     const struct sockaddr_any *at;
-    const char *name; /* for the log */
+    const struct addr *peer; /* as it is called */
+    const char *name;        /* for the log */
     struct wire wire;
     struct wheel_timer timer; /* the next try, the end of waiting, or the next PING */
     struct backoff backoff;
@@ -25,10 +26,10 @@ struct sentinel_sub {
     bool resting; /* not tried until sentinel_sub_resume */
 };
 
-/* Resting; group, at and name outlive it. */
+/* Resting; group, at, peer and name outlive it. */
 void sentinel_sub_init(struct sentinel_sub *sub, struct sentinel *s,
                        const struct sentinel_group *group, const struct sockaddr_any *at,
-                       const char *name);
+                       const struct addr *peer, const char *name);
 /* The Sentinel is up: subscribes if it rests. It goes on as long as the Sentinel is up, and rests
  * when it fails while the Sentinel is not. */
 void sentinel_sub_resume(struct sentinel_sub *sub);

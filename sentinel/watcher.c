@@ -125,12 +125,14 @@ static void start_groups(struct watcher *w)
 }
 
 struct watcher *watcher_start(struct loop *loop, const struct config *config,
+                              const struct certificates *certificates,
                               void (*publish)(void *owner, struct topology *topology), void *owner)
 {
     struct watcher *w = xcalloc(1, sizeof *w);
     w->magic = WATCHER_MAGIC;
     w->loop = loop;
     w->config = config;
+    w->certificates = certificates;
     w->publish = publish;
     w->owner = owner;
     w->names = names_new(loop, on_names, w);

@@ -5,6 +5,7 @@
 
 #include "config/config.h"
 #include "proxy/net/loop.h"
+#include "sentinel/certificates.h"
 #include "sentinel/topology.h"
 
 struct watcher;
@@ -31,8 +32,9 @@ enum replica_hint {
 
 /* Begins to watch. publish hands over one reference of a new topology whenever something in it
  * changed (the first soon after the start, SEEKING), always from a callback of the loop. config
- * outlives the watcher. */
+ * and certificates (NULL: no TLS anywhere) outlive the watcher. */
 struct watcher *watcher_start(struct loop *loop, const struct config *config,
+                              const struct certificates *certificates,
                               void (*publish)(void *owner, struct topology *topology), void *owner);
 /* service: index into config->services. Hints of another generation than the published one are
  * ignored. */

@@ -73,12 +73,14 @@ void group_init(struct watch_group *g, struct watcher *w, size_t config_group)
             g->service[g->service_count++] = &w->services[i];
         }
     }
-    g->group = (struct sentinel_group){.loop = w->loop,
-                                       .config = &w->config->groups[config_group],
-                                       .services = g->name,
-                                       .service_count = g->service_count,
-                                       .events = &events,
-                                       .owner = g};
+    g->group =
+        (struct sentinel_group){.loop = w->loop,
+                                .config = &w->config->groups[config_group],
+                                .tls = certificates_of_sentinels(w->certificates, config_group),
+                                .services = g->name,
+                                .service_count = g->service_count,
+                                .events = &events,
+                                .owner = g};
     address_map_log(&g->group.config->address_map, g->group.config->name);
     g->sentinels = sentinel_set_new(&g->group, w->names);
     for (size_t i = 0; i < g->service_count; i++) {

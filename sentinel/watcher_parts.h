@@ -67,6 +67,7 @@ struct watcher {
     uint32_t magic;
     struct loop *loop;
     const struct config *config;
+    const struct certificates *certificates;
     void (*publish)(void *owner, struct topology *topology);
     void *owner;
     struct names *names;

@@ -89,12 +89,15 @@ void service_init(struct service *s, struct watch_group *g, size_t index,
                                 .min_agree = polling_of(s)->min_agree};
     judge_init(&s->judge, &rules);
     s->judge.since_ms = clock_ms();
+    struct tls_ctx *tls = certificates_of_nodes(s->watcher->certificates,
+                                                (size_t)(config - s->watcher->config->services));
     s->probes = (struct probe_group){.loop = s->watcher->loop,
                                      .service = s->config,
+                                     .tls = tls,
                                      .map = &polling_of(s)->address_map,
                                      .told = on_told,
                                      .owner = s};
-    s->learner = learner_new(s->watcher->loop, s->config, on_learnt, s);
+    s->learner = learner_new(s->watcher->loop, s->config, tls, on_learnt, s);
     s->rounds = rounds_new();
     s->fast = true;
     s->hold_timeout_ms = s->config->hold_timeout_ms != CONFIG_AUTO ? s->config->hold_timeout_ms
@@ -241,7 +244,9 @@ static struct probe *probe_of(struct service *s, const struct sockaddr_any *at)
         }
     }
     CHECK(s->probe_count < PROBES_MAX);
-    return s->probe[s->probe_count++] = probe_new(&s->probes, at);
+    struct addr name = sockaddr_eq(at, &s->judge.primary) ? s->judge.primary_name
+                                                          : names_called(s->watcher->names, at);
+    return s->probe[s->probe_count++] = probe_new(&s->probes, at, &name);
 }
 
 static void probe_as_wanted(struct service *s, const struct judge_advice *advice)

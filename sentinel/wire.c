@@ -16,18 +16,13 @@ static void lose(struct wire *w, const char *why)
     events->lost(owner, why);
 }
 
-static const char *error_words(ssize_t err)
-{
-    const char *words = strerrordesc_np((int)-err);
-    return words == NULL ? "unknown error" : words;
-}
-
 static void on_connected(void *owner, int err)
 {
     struct wire *w = owner;
     if (err != 0) {
         w->local = transport_error_is_local(err);
-        lose(w, error_words(err));
+        w->untrusted = err == -EPROTO;
+        lose(w, transport_error(w->transport, err));
         return;
     }
     w->open = true;
@@ -82,7 +77,8 @@ static void on_readable(void *owner)
         return;
     }
     if (n <= 0) {
-        lose(w, n == 0 ? "the peer closed the connection" : error_words(n));
+        w->untrusted = n == -EPROTO;
+        lose(w, n == 0 ? "the peer closed the connection" : transport_error(w->transport, (int)n));
         return;
     }
     buf_commit(&w->in.in, (size_t)n);
@@ -107,13 +103,18 @@ void wire_open(struct wire *w, struct loop *loop, const struct sockaddr_any *to,
     CHECK(w->transport == NULL);
     w->events = events;
     w->owner = owner;
-    w->unreadable = w->local = false;
+    w->unreadable = w->local = w->untrusted = false;
     reply_stream_init(&w->in);
     if (events->frame != NULL) {
         w->in.bytes_max = COMMANDS_REPLY_MAX;
         w->in.elements_max = COMMANDS_ELEMENTS_MAX;
     }
     w->transport = transport_connect(loop, to, timeout_ms, &transport_events, w);
+}
+
+void wire_secure(struct wire *w, struct tls_ctx *ctx, const struct addr *peer)
+{
+    transport_secure(w->transport, ctx, peer);
 }
 
 void wire_flush(struct wire *w)

@@ -25,6 +25,7 @@ struct wire {
     struct transport *transport; /* NULL: closed */
     bool open;                   /* opened was called */
     bool unreadable;             /* lost because of what the peer sent */
+    bool untrusted;              /* lost because TLS has failed */
     bool local;                  /* lost because of this machine: see transport_error_is_local */
     struct buf out;              /* commands to be sent: append, then wire_flush */
     struct reply_stream in;
@@ -36,6 +37,8 @@ struct wire {
 /* Begins to connect a zero-initialised or closed wire. */
 void wire_open(struct wire *w, struct loop *loop, const struct sockaddr_any *to,
                uint64_t timeout_ms, const struct wire_events *events, void *owner);
+/* Right behind wire_open: as transport_secure. */
+void wire_secure(struct wire *w, struct tls_ctx *ctx, const struct addr *peer);
 /* Sends what out holds, now or as soon as the connection stands. Never calls back. */
 void wire_flush(struct wire *w);
 /* No callback comes any more, and out is emptied; the owner may be freed. The wire may be closed

@@ -47,7 +47,7 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
 /* Has TLS carry the connection from its first byte on; to be called right behind one of the two
  * above. peer: the name or address whose certificate is expected of a connection that we open; NULL
  * for an accepted one, which has TLS_HANDSHAKE_MAX_MS to agree with us: then reading gives an
- * error. ctx lives longer; NULL: no TLS after all. */
+ * error. ctx lives longer. Without one, and to a unix socket, there is no TLS after all. */
 void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer);
 /* What an error of `connected` or transport_read means, in words; valid until the end of this turn.
  */
@@ -70,6 +70,8 @@ size_t transport_held(const struct transport *t);
 /* For a server that owes an answer: where it acknowledges what it gets and has no room for more, it
  * lives, and gets more time than TCP_USER_TIMEOUT gives. Short writes need no such call. */
 void transport_look_for_room(struct transport *t);
+/* The other side's address; false where it has none, as with most clients of unix sockets. */
+bool transport_peer(const struct transport *t, struct addr *out);
 /* Turns `readable` off and on; `hangup` is reported only while it is off. */
 void transport_set_reading(struct transport *t, bool on);
 /* Sends FIN behind what was written. */

@@ -43,7 +43,7 @@ void secure_go_on(struct transport *t)
 
 void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer)
 {
-    if (ctx == NULL) {
+    if (ctx == NULL || (peer != NULL && addr_is_unix(peer))) {
         return;
     }
     CHECK(!t->closed && t->secure == NULL && t->opened == (peer != NULL));

@@ -660,7 +660,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&published, 0, sizeof published);
     world.redirects = redirects_new();
     published.rounds = rounds_new();
-    struct worker *w = worker_start(NULL, &config, 0);
+    struct worker *w = worker_start(NULL, &config, NULL, 0);
     worker_join(&w);
     rounds_unref(&published.rounds);
     redirects_free(&world.redirects);

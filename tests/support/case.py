@@ -31,10 +31,10 @@ def judged(test):
 
 
 @contextlib.contextmanager
-def scenario(intended=1, settings=None, **cluster_options):
-    """(cluster, proxy), serving."""
-    with Cluster(intended, **cluster_options) as cluster:
-        with Proxy(cluster.sentinel_addresses, settings) as proxy:
+def scenario(intended=1, settings=None, tls=None, **cluster_options):
+    """(cluster, proxy), serving. tls: the tls.Certs of all three sides."""
+    with Cluster(intended, tls=tls, **cluster_options) as cluster:
+        with Proxy(cluster.sentinel_addresses, settings, tls=tls) as proxy:
             proxy.wait_serving()
             yield cluster, proxy
 

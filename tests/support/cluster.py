@@ -8,6 +8,7 @@ import tempfile
 import time
 from datetime import datetime
 
+from . import tls as tls_of_tests
 from .procs import Port, Process, Slot
 from .resp import Conn, ServerError
 from .wait import wait_until
@@ -56,11 +57,14 @@ class Daemon:
     whatever becomes of the network.
     """
 
-    def __init__(self, program, directory, host=HOST, place=None):
+    def __init__(self, program, directory, host=HOST, place=None, tls=None):
         self._port = Port()
         self.place = place
         self.host = place.host if place else host
         self.port = self._port.number
+        self.tls = tls or tls_of_tests.default()
+        if self.tls:
+            tls_of_tests.speaks(self.address, self.tls.client_context())
         self.directory = os.path.join(directory, f"{program}-{self.port}")
         os.makedirs(self.directory)
         self.config_path = os.path.join(self.directory, "config.conf")
@@ -101,7 +105,8 @@ class Daemon:
 
     def configure(self, lines, settings):
         """Writes the configuration; a requirepass in settings is used by connect."""
-        lines = [*lines, *(" ".join(setting) for setting in settings)]
+        port = self.tls.redis_lines(self.port) if self.tls else [f"port {self.port}"]
+        lines = [*port, *lines, *(" ".join(setting) for setting in settings)]
         self._password = dict(s for s in settings if len(s) == 2).get("requirepass")
         with open(self.config_path, "w", encoding="ascii") as config:
             config.write("\n".join(lines) + "\n")
@@ -126,15 +131,16 @@ class Daemon:
     def close(self):
         if self.process:
             self.process.kill()
+        tls_of_tests.speaks(self.address, None)
         self._port.release()
 
 
 class Node(Daemon):
     """A Redis server."""
 
-    def __init__(self, directory, replica_of=None, settings=(), host=HOST, place=None):
-        super().__init__("redis-server", directory, host, place)
-        lines = [f"port {self.port}", f"bind {self.host}", f"dir {self.directory}", 'save ""',
+    def __init__(self, directory, replica_of=None, settings=(), host=HOST, place=None, tls=None):
+        super().__init__("redis-server", directory, host, place, tls)
+        lines = [f"bind {self.host}", f"dir {self.directory}", 'save ""',
                  "enable-debug-command yes", "repl-diskless-sync-delay 0",
                  "repl-backlog-size 64mb", "hz 50"]
         if replica_of:
@@ -180,10 +186,10 @@ class Sentinel(Daemon):
     """A Sentinel watching one master name, or several, on `at` or its own host."""
 
     def __init__(self, directory, monitored, timers, quorum=2, settings=(), host=HOST, place=None,
-                 at=None):
-        super().__init__("redis-sentinel", directory, host, place)
+                 at=None, tls=None):
+        super().__init__("redis-sentinel", directory, host, place, tls)
         self.timers = timers
-        lines = [f"port {self.port}", f"bind {self.host}", f"dir {self.directory}"]
+        lines = [f"bind {self.host}", f"dir {self.directory}"]
         for name, port in monitored.items():
             lines += [f"sentinel monitor {name} {at or self.host} {port} {quorum}",
                       f"sentinel down-after-milliseconds {name} {timers.down_after}",
@@ -258,15 +264,16 @@ class Cluster:
 
     alone: all other clusters of this machine are kept away. node_settings, sentinel_settings: lines
     of configuration, each a tuple of words. places: one for each node and then each Sentinel.
+    tls: the tls.Certs that all of them speak TLS with.
     """
 
     def __init__(self, intended=0, timers=SHORT, alone=False, replicas=2, sentinels=3,
                  node_settings=(), sentinel_settings=(), name=MASTER, host=HOST,
-                 places=()):
+                 places=(), tls=None):
         self.intended, self.timers, self.name, self.host = intended, timers, name, host
         self._alone, self._counts = alone, (replicas, sentinels)
         self._settings = (node_settings, sentinel_settings)
-        self._places = iter(places)
+        self._places, self._tls = iter(places), tls
         self.nodes, self.sentinels = [], []
         self._stack = contextlib.ExitStack()
 
@@ -298,14 +305,16 @@ class Cluster:
         node_settings, sentinel_settings = self._settings
         for index in range(1 + replicas):
             self._add(self.nodes, Node(self.directory, self.nodes[0] if index else None,
-                                       node_settings, self.host, next(self._places, None)))
+                                       node_settings, self.host, next(self._places, None),
+                                       self._tls))
         wait_until(lambda: all(n.in_sync_with(self.nodes[0]) for n in self.nodes[1:]), 15,
                    "replicas in sync")
         for _ in range(sentinels):
             self._add(self.sentinels, Sentinel(self.directory, {self.name: self.nodes[0].port},
                                                self.timers, sentinels // 2 + 1,
                                                sentinel_settings, self.host,
-                                               next(self._places, None), self.nodes[0].host))
+                                               next(self._places, None), self.nodes[0].host,
+                                               self._tls))
         self.wait_settled()
         self._first_epoch = self.epoch()
 

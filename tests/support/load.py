@@ -6,10 +6,12 @@ doubt.
 
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 
+from . import tls
 from .oracles import ACKED, INDOUBT, Record, classify
 from .resp import INCOMPLETE, encode, frame_end
 from .wait import wait_until
@@ -31,6 +33,7 @@ class _Client:
         self.index = index
         self.sock = socket.create_connection(address, 10)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = tls.wrapped(self.sock, address)
         for request in greeting:
             self.sock.sendall(encode(*request))
             if self.sock.recv(4096)[:1] in (b"-", b""):
@@ -181,7 +184,7 @@ class Load:
     def _write(self, client):
         try:
             del client.outbox[: client.sock.send(client.outbox)]
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
             pass
         except OSError:
             self._lost(client)
@@ -194,7 +197,9 @@ class Load:
     def _read(self, client):
         try:
             data = client.sock.recv(1 << 16)
-        except BlockingIOError:
+            while isinstance(client.sock, ssl.SSLSocket) and client.sock.pending():
+                data += client.sock.recv(client.sock.pending())  # of which select would not tell
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError:
             data = b""

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 import time
 
+from . import tls as tls_of_tests
 from .procs import Port, Process
 from .resp import Conn, ServerError
 from .wait import wait_until
@@ -88,10 +89,11 @@ class Proxy:
     "5s"} become --set; keys without a section are the service's. config: text of a file to use
     instead of flags, @LISTEN@ in it stands for the address. wrapper: words before the command.
     VEDETTE_LINKS in the environment of the tests is the default of `links` for those without config.
+    tls: the tls.Certs with which it listens, speaks to nodes, and to those Sentinels that speak TLS.
     """
 
     def __init__(self, sentinels=(), settings=None, master="mymaster", config=None, arguments=(),
-                 env=None, sentinel_settings=None, wrapper=(), host="127.0.0.1"):
+                 env=None, sentinel_settings=None, wrapper=(), host="127.0.0.1", tls=None):
         self._port = Port()
         self.address = (host, self._port.number)
         self.directory = tempfile.mkdtemp(prefix="vedette-proxy-")
@@ -109,8 +111,13 @@ class Proxy:
         else:
             for sentinel in sentinels:
                 self.argv += ["--sentinel", joined(sentinel)]
-            self.argv += ["--master", master, "--listen", joined(self.address)]
+            self.argv += ["--master", master]
         merged = {"proxy.workers": 2, "proxy.log-level": "info"} if config is None else {}
+        tls = tls or (tls_of_tests.default() if config is None else None)
+        if tls:
+            merged.update(self._with_tls(tls, f"service.{master}", sentinels))
+        elif config is None:
+            self.argv += ["--listen", joined(self.address)]
         merged.update({f"sentinel.{k}": v for k, v in (sentinel_settings or {}).items()})
         for key, value in (settings or {}).items():
             merged[key if "." in key else f"service.{master}.{key}"] = value
@@ -118,6 +125,14 @@ class Proxy:
             self.argv += ["--set", f"{key}={value}"]
         self.argv += list(arguments)
         self.process = None
+
+    def _with_tls(self, tls, service, sentinels):
+        tls_of_tests.speaks(self.address, tls.client_context())
+        settings = {f"{service}.tls-listen": joined(self.address), **tls.listener(service),
+                    **tls.upstream(service)}
+        if any(tls_of_tests.context_of(tuple(at)) for at in sentinels):
+            settings.update(tls.upstream("sentinel"))
+        return settings
 
     def __enter__(self):
         try:
@@ -203,6 +218,7 @@ class Proxy:
             os.makedirs(keep, exist_ok=True)
             shutil.copy(self.log_path, os.path.join(keep, f"{time.time():.3f}.log"))
         shutil.rmtree(self.directory, ignore_errors=True)
+        tls_of_tests.speaks(self.address, None)
         self._port.release()
 
     def rss(self):

@@ -5,7 +5,10 @@ byte by byte; `decode` turns a frame into Python values.
 """
 
 import socket
+import ssl
 import time
+
+from . import tls
 
 INCOMPLETE = -1
 
@@ -157,6 +160,7 @@ class Conn:
         self.sock.settimeout(timeout)
         try:
             self.sock.connect(address)
+            self.sock = tls.wrapped(self.sock, address)
         except BaseException:
             self.sock.close()
             raise
@@ -179,7 +183,8 @@ class Conn:
         self.sock.sendall(data)
 
     def half_close(self):
-        self.sock.shutdown(socket.SHUT_WR)
+        # Of a TLS socket too, which would end TLS in both directions.
+        socket.socket.shutdown(self.sock, socket.SHUT_WR)
 
     def reset(self):
         """Closes with RST instead of FIN."""
@@ -288,11 +293,25 @@ class Conn:
 
     def is_open(self):
         """True if the peer has neither closed nor sent anything unasked."""
+        if isinstance(self.sock, ssl.SSLSocket):
+            return self._tls_is_open()
         self.sock.setblocking(False)
         try:
             return self.sock.recv(1, socket.MSG_PEEK) != b""
         except BlockingIOError:
             return True
+        except OSError:
+            return False
+        finally:
+            self.sock.setblocking(True)
+
+    def _tls_is_open(self):
+        self.sock.setblocking(False)
+        try:
+            self._buf += self.sock.recv(1 << 16)
+            return False
+        except ssl.SSLWantReadError:
+            return not self._buf
         except OSError:
             return False
         finally:

@@ -132,6 +132,31 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
     return t;
 }
 
+void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer)
+{
+    CHECK(t->owner != NULL && ctx == NULL);
+    (void)peer;
+}
+
+size_t transport_held(const struct transport *t)
+{
+    CHECK(t->owner != NULL);
+    return 0;
+}
+
+const char *transport_error(const struct transport *t, int err)
+{
+    CHECK(t->owner != NULL && err < 0);
+    return "an error";
+}
+
+bool transport_peer(const struct transport *t, struct addr *out)
+{
+    (void)out;
+    CHECK(t->owner != NULL);
+    return false;
+}
+
 bool transport_error_is_local(int err)
 {
     return err == -EMFILE;
@@ -252,7 +277,7 @@ void net_free_dead(void)
 void net_accept(struct client *c, unsigned index)
 {
     client_begin(c, index);
-    worker_take_client(world.worker, 0, FD_FIRST + (int)index, c->reader);
+    worker_take_client(world.worker, 0, FD_FIRST + (int)index, c->reader, false);
     net_turn();
 }
 

@@ -276,7 +276,7 @@ static void watch_them(bool third)
                                     .min_agree = 3};
     struct config config = {
         .groups = &group, .group_count = 1, .services = &service, .service_count = 1};
-    struct watcher *w = watcher_start(s.loop, &config, on_publish, &s);
+    struct watcher *w = watcher_start(s.loop, &config, NULL, on_publish, &s);
     assert_int_equal(run_until(&s, all_asked, third ? 5000 : 500), third);
     assert_int_equal(serving(&s), third);
     assert_true(s.sentinel[0].asked > 0 && s.sentinel[1].asked > 0);
@@ -324,7 +324,7 @@ static void sentinels_that_moved_behind_a_name(void **state)
                                     .poll_interval_fast_ms = 50};
     struct config config = {
         .groups = &group, .group_count = 1, .services = &service, .service_count = 1};
-    struct watcher *w = watcher_start(s.loop, &config, on_publish, &s);
+    struct watcher *w = watcher_start(s.loop, &config, NULL, on_publish, &s);
     assert_true(run_until(&s, serving, 5000));
     zone_is("127.0.0.3", NULL, NULL);
     fake_close(&s.sentinel[0]);

@@ -128,7 +128,7 @@ static inline void stage_set(struct stage *s)
 
 static inline void stage_start(struct stage *s)
 {
-    s->watcher = watcher_start(s->loop, &s->config, on_publish, s);
+    s->watcher = watcher_start(s->loop, &s->config, NULL, on_publish, s);
 }
 
 static inline void stage_clear(struct stage *s)
