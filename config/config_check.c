@@ -200,9 +200,9 @@ static void check_map(const struct check *c, size_t group)
 /* TLS to others, in one section. */
 static void check_tls(const struct check *c, size_t section, const struct config_tls *tls)
 {
-    static const char *const idle[] = {"tls-ca-cert-file",     "tls-ca-cert-dir",
+    static const char *const idle[] = {"tls-ca-cert-file", "tls-ca-cert-dir",
                                        "tls-client-cert-file", "tls-client-key-file",
-                                       "tls-server-name",      "tls-verify"};
+                                       "tls-server-name"};
     const char *label = c->config->origins->v[section].label;
     for (size_t i = 0; i < ARRAY_LEN(idle) && !tls->on && !refused(c, section, "tls"); i++) {
         if (origin_of(c, section, idle[i])->count > 0) {
@@ -242,10 +242,10 @@ static void check_tls_clients(const struct check *c, size_t section, const struc
                           "tls-cert-file",
                           where(c, section, "tls-key-file"), s->name);
     }
-    if (clients->auth != CONFIG_AUTH_NO && clients->ca_file == NULL) {
+    if (clients->listen.count > 0 && clients->auth != CONFIG_AUTH_NO && clients->ca_file == NULL) {
         config_report_add(c->report, CONFIG_ERROR,
                           "%s: 'tls-auth-clients' in [service %s] needs to know whom to trust; add "
-                          "tls-auth-ca-cert-file",
+                          "tls-auth-ca-file",
                           where(c, section, "tls-auth-clients"), s->name);
     }
     if (clients->listen.count == 0 && clients->cert_file != NULL) {

@@ -50,6 +50,7 @@ struct session *session_open(struct worker_service *service, int fd, bool reader
     struct session *s = xcalloc(1, sizeof *s);
     s->magic = SESSION_MAGIC;
     s->service = service;
+    s->scan.first = true;
     s->transport = transport_accept(service->worker->loop, fd, &session_events, s);
     if (s->transport == NULL) {
         free(s);

@@ -140,6 +140,16 @@ static bool take_parked(struct session *s)
 }
 
 /* The end of what this client may say, in its place behind the answers still owed. */
+/* What begins with no RESP at all is an operator's business, be it TLS or another protocol. */
+static void log_odd_client(const struct session *s, const char *words)
+{
+    struct addr peer = {.host = "?"};
+    char text[ADDR_TEXT_MAX];
+    (void)transport_peer(s->transport, &peer);
+    log_limited(LOG_NOTICE, "client-speaks-no-resp", "service=%s client=%s error=%s",
+                s->service->config->name, addr_text(&peer, text), log_quote(slice_str(words)));
+}
+
 static void refuse_input(struct session *s)
 {
     if (s->outstanding > 0 || s->asked != NULL || s->tentative != NULL) {
@@ -152,6 +162,9 @@ static void refuse_input(struct session *s)
     buf_printf(&error, "-ERR %s\r\n", words);
     log_debug("protocol-error", "service=%s error=%s", s->service->config->name,
               log_quote(slice_str(words)));
+    if (s->scan.first && s->scan.is_inline && !s->bad_quotes) {
+        log_odd_client(s, words);
+    }
     s->hushed = s->replies != REPLIES_ON;
     session_give(s, NULL, buf_slice(&error));
     buf_release(&error);
@@ -220,8 +233,10 @@ static void scan_front(struct session *s, struct slice bytes)
 {
     if (s->scan.unauthenticated != s->set->needs_auth) {
         /* Other limits hold than when it was looked at. */
+        bool first = s->scan.first;
         s->scan.unauthenticated = s->set->needs_auth;
         request_scan_reset(&s->scan);
+        s->scan.first = first;
         s->front = FRONT_OPEN;
         s->bad_quotes = false;
     }

@@ -33,6 +33,8 @@ struct request_scan {
     /* Set by the owner and kept by reset: Redis's limits for clients that have yet to AUTH (10
      * arguments, 16 KiB each). */
     bool unauthenticated;
+    bool first; /* set by the owner: the first frame of its connection, which may be no RESP but TLS
+                 */
     /* progress */
     uint8_t state, error;
     char error_char;

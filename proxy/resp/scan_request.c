@@ -42,7 +42,11 @@ enum fault {
     FAULT_DOLLAR,
     FAULT_BULK,
     FAULT_BULK_UNAUTHENTICATED,
+    FAULT_TLS,
 };
+
+/* The first byte of a connection with TLS. */
+#define TLS_HANDSHAKE 0x16
 
 void request_scan_reset(struct request_scan *s)
 {
@@ -219,6 +223,9 @@ static const char *begin_frame(struct request_scan *s, const char *p, const char
     if (*p != '*') {
         s->is_inline = true;
         s->state = STEP_INLINE_BLANK;
+        if (s->first && *p == TLS_HANDSHAKE) {
+            fail(s, FAULT_TLS); /* of which no line end may ever come */
+        }
         return p;
     }
     uint32_t n, most = s->unauthenticated ? UNAUTHENTICATED_ARGS_MAX : REQUEST_ARGS_MAX;
@@ -348,6 +355,7 @@ static const char *fault_text(enum fault fault)
     case FAULT_BULK_SIZE: return "too big bulk count string";
     case FAULT_BULK: return "invalid bulk length";
     case FAULT_BULK_UNAUTHENTICATED: return "unauthenticated bulk length";
+    case FAULT_TLS: return "this port takes no TLS";
     case FAULT_DOLLAR: return "expected '$', got '";
     case FAULT_NONE: break;
     }

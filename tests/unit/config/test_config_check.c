@@ -231,13 +231,72 @@ static void test_raise_limit(void **state)
     assert_int_equal(config_raise_fd_limit(), limit.rlim_max);
 }
 
+static void test_tls(void **state)
+{
+    static const struct config_case cases[] = {
+        {.file = SENTINEL_LINES "[service a]\ntls-listen = 0.0.0.0:1\n",
+         .said =
+             "E v.ini:4: 'tls-listen' in [service a] needs a certificate; add tls-cert-file and "
+             "tls-key-file\n"},
+        {.file = SENTINEL_LINES "[service a]\ntls-listen = h:1\ntls-cert-file = c\n"
+                                "tls-auth-clients = optional\n",
+         .said = "E v.ini:6: 'tls-auth-clients' in [service a] needs to know whom to trust; add "
+                 "tls-auth-ca-file\n"},
+        {.file = SENTINEL_LINES "[service a]\ntls-cert-file = c\n",
+         .said = "W v.ini:4: 'tls-cert-file' does nothing without tls-listen in [service a]; add "
+                 "that, or leave it out\n"},
+        {.file =
+             SENTINEL_LINES "[service a]\ntls-key-file = c\ntls-client-key-file = d\ntls = yes\n",
+         .said = "E v.ini:5: 'tls-client-key-file' without a certificate in [service a]; add "
+                 "tls-client-cert-file\n"
+                 "E v.ini:4: 'tls-key-file' without a certificate in [service a]; add "
+                 "tls-cert-file\n"},
+        {.file = SENTINEL_LINES "tls-ca-cert-file = c\n[service a]\n",
+         .said = "W v.ini:3: 'tls-ca-cert-file' does nothing without tls = yes in [sentinel]; add "
+                 "that, or leave it out\n"},
+        {.file = SENTINEL_LINES "[service a]\ntls = yes\ntls-verify = no\n",
+         .said =
+             "W v.ini:5: tls-verify = no in [service a]: whoever answers there is believed, and "
+             "is told passwords; use tls-ca-cert-file, and tls-server-name where addresses are "
+             "not names\n"},
+        {.file = SENTINEL_LINES "[service a]\nlisten = h:1\ntls-listen = h:1\ntls-cert-file = c\n",
+         .said = "E v.ini:5: [service a] listens on h:1 and [service a] on h:1 (v.ini:4); give one "
+                 "of them another port\n"},
+        /* Whoever gets in has a certificate, and then the proxy's password is theirs. */
+        {.file =
+             SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
+                            "c\ntls-auth-clients = yes\ntls-auth-ca-file = d\n",
+         .said = ""},
+        {.file =
+             SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
+                            "c\ntls-auth-clients = optional\ntls-auth-ca-file = d\n",
+         .said =
+             "E v.ini:5: [service a] listens on 0.0.0.0:1, beyond this machine, with a password "
+             "of its own: whoever connects there uses it without giving one; listen on "
+             "127.0.0.1, or set protected-mode = no in [proxy] if only trusted clients reach "
+             "that address\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        check_case(&cases[i]);
+    }
+    /* Who listens with TLS only does not listen without. */
+    static const struct config_case alone = {.file = SENTINEL_LINES
+                                             "[service a]\ntls-listen = h:1\ntls-cert-file = c\n"};
+    struct loaded l = load_good(&alone);
+    assert_int_equal(l.config->services[0].listen.count, 0);
+    assert_int_equal(l.config->services[0].clients.listen.count, 1);
+    free_loaded(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sentinels),      cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_credentials),    cmocka_unit_test(test_listeners),
-        cmocka_unit_test(test_protected_mode), cmocka_unit_test(test_buffers),
-        cmocka_unit_test(test_descriptors),    cmocka_unit_test(test_raise_limit),
+        cmocka_unit_test(test_sentinels),   cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_tls),         cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_listeners),   cmocka_unit_test(test_protected_mode),
+        cmocka_unit_test(test_buffers),     cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_raise_limit),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

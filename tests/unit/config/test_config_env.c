@@ -43,8 +43,8 @@ static void test_mistakes(void **state)
          .said = "E VEDETTE_MASTER: unknown variable; use the flag --master\n"
                  "E VEDETTE_CONFIG: unknown variable; use the flag --config\n"},
         {.file = SENTINEL_LINES,
-         .env = {"VEDETTE_TLS_CERT=hunter2", "VEDETTE_=x"},
-         .said = "E VEDETTE_TLS_CERT: unknown variable; unset it, vedette --help tells how they "
+         .env = {"VEDETTE_NO_SUCH_KEY=hunter2", "VEDETTE_=x"},
+         .said = "E VEDETTE_NO_SUCH_KEY: unknown variable; unset it, vedette --help tells how they "
                  "are called\n"
                  "E VEDETTE_: unknown variable; unset it, vedette --help tells how they are "
                  "called\n"},

@@ -44,6 +44,20 @@ static const char printed[] = "[proxy]\n"
                               "poll-interval-fast = 100ms\n"
                               "# default\n"
                               "min-agree = auto\n"
+                              "# default\n"
+                              "tls = no\n"
+                              "# tls-ca-cert-file is not set\n"
+                              "# tls-ca-cert-dir is not set\n"
+                              "# tls-client-cert-file is not set\n"
+                              "# tls-client-key-file is not set\n"
+                              "# tls-server-name is not set\n"
+                              "# default\n"
+                              "tls-verify = full\n"
+                              "# default\n"
+                              "tls-min-version = 1.2\n"
+                              "# tls-ciphers is not set\n"
+                              "# tls-ciphersuites is not set\n"
+                              "# tls-groups is not set\n"
                               "\n"
                               "[service cache]\n"
                               "# master is not set\n"
@@ -95,7 +109,26 @@ static const char printed[] = "[proxy]\n"
                               "replica-priority-zero = no\n"
                               "# default\n"
                               "reads-during-failover = yes\n"
-                              "# zone is not set\n";
+                              "# zone is not set\n"
+                              "# default\n"
+                              "tls = no\n"
+                              "# tls-ca-cert-file is not set\n"
+                              "# tls-ca-cert-dir is not set\n"
+                              "# tls-client-cert-file is not set\n"
+                              "# tls-client-key-file is not set\n"
+                              "# tls-server-name is not set\n"
+                              "# default\n"
+                              "tls-verify = full\n"
+                              "# default\n"
+                              "tls-min-version = 1.2\n"
+                              "# tls-ciphers is not set\n"
+                              "# tls-ciphersuites is not set\n"
+                              "# tls-groups is not set\n"
+                              "# tls-cert-file is not set\n"
+                              "# tls-key-file is not set\n"
+                              "# default\n"
+                              "tls-auth-clients = no\n"
+                              "# tls-auth-ca-file is not set\n";
 
 static void test_print(void **state)
 {
@@ -143,6 +176,10 @@ static void test_loads_again(void **state)
          .args = {"--set=proxy.workers=3", "--set=sentinel.min-agree=2"}},
         {.file = SENTINEL_LINES "[service a]\nlisten = unix:/a\nlisten = h:1\nunix-mode = 7\n"},
         {.file = SENTINEL_LINES "address-map = c:1 unix:/x\n"},
+        {.file = SENTINEL_LINES "tls = yes\ntls-ca-cert-file = /a b/c\n[service a]\ntls = yes\n"
+                                "tls-verify = ca\ntls-listen = h:1\ntls-listen = h:2\n"
+                                "tls-cert-file = c\ntls-auth-clients = yes\n"
+                                "tls-auth-ca-file = d\ntls-groups = X25519:P-256\n"},
         {.file = SENTINEL_LINES "address-map = [0:0::1] b\naddress-map = c:1 [::1]:2\n"},
         {.file = "[service a]\nsentinel = two\n[sentinel two]\naddress = s2\nuser = u\n"
                  "password-file = /proc/sys/kernel/ostype\n"},

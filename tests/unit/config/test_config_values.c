@@ -54,6 +54,13 @@ static void test_defaults(void **state)
     assert_int_equal(v->prefer.count, 0);
     assert_null(v->zone);
     assert_int_equal(v->replica_commands.count, 0);
+    assert_false(v->tls.on);
+    assert_int_equal(v->tls.verify, CONFIG_VERIFY_FULL);
+    assert_int_equal(v->tls.min_version, CONFIG_TLS_1_2);
+    assert_null(v->tls.ca_file);
+    assert_int_equal(v->clients.listen.count, 0);
+    assert_int_equal(v->clients.auth, CONFIG_AUTH_NO);
+    assert_false(s->tls.on);
     free_loaded(&l);
 }
 
@@ -131,6 +138,16 @@ static const struct range_case ranges[] = {
     {"service.mymaster.replica-slow-start", {"0", "1h"}, {"61m", "auto"}, "0..1h"},
     {"service.mymaster.replica-priority-zero", {"yes", "no"}, {"0", "1"}, "yes or no"},
     {"service.mymaster.reads-during-failover", {"yes", "no"}, {"maybe"}, "yes or no"},
+    {"sentinel.tls", {"yes", "no"}, {"on", "1"}, "yes or no"},
+    {"sentinel.tls-verify", {"full", "ca"}, {"yes", "none", "Full"}, "full, ca or no"},
+    {"sentinel.tls-min-version", {"1.2", "1.3"}, {"1.1", "TLSv1.3", "2"}, "1.2 or 1.3"},
+    {"service.mymaster.tls", {"yes", "no"}, {"on", "1"}, "yes or no"},
+    {"service.mymaster.tls-verify", {"full", "ca"}, {"yes", "none", "Full"}, "full, ca or no"},
+    {"service.mymaster.tls-min-version", {"1.2", "1.3"}, {"1.1", "TLSv1.3", "2"}, "1.2 or 1.3"},
+    {"service.mymaster.tls-auth-clients",
+     {"no", "optional", "yes"},
+     {"required", "maybe"},
+     "no, optional or yes"},
 };
 
 static void check_good(const struct range_case *r, const char *value)

@@ -109,7 +109,7 @@ static void test_expiry(void **state)
     s.key_file = cert("soon.key");
     ctx = tls_ctx_new(&s, &problem);
     assert_int_equal(tls_ctx_expiring(ctx, 30, found, 4), 1);
-    assert_int_equal(found[0].days, 4);
+    assert_in_range(found[0].days, 4, 5); /* whole ones that are left */
     assert_non_null(
         strstr(found[0].text, "the certificate of CN=soon,O=Vedette tests expires on 2"));
     tls_ctx_free(&ctx);

@@ -408,6 +408,22 @@ static void nothing_to_feed(void **state)
     assert_int_equal(used, 0);
 }
 
+/* The first bytes of a TLS client: told at the first of them, and only where a connection begins.
+ */
+static void test_tls_client(void **state)
+{
+    (void)state;
+    char text[SCAN_ERROR_MAX];
+    size_t used;
+    struct request_scan s = {.first = true};
+    assert_int_equal(request_scan_feed(&s, slice_of("\x16\x03\x01", 3), &used), SCAN_ERROR);
+    assert_string_equal(request_scan_error(&s, text), "Protocol error: this port takes no TLS");
+    s = (struct request_scan){.first = true};
+    assert_int_equal(request_scan_feed(&s, slice_str("PING\r\n"), &used), SCAN_DONE);
+    request_scan_reset(&s);
+    assert_int_equal(request_scan_feed(&s, slice_of("\x16\x03\x01", 3), &used), SCAN_MORE);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -416,6 +432,7 @@ int main(void)
         cmocka_unit_test(line_limits),     cmocka_unit_test(huge_bodies),
         cmocka_unit_test(many_arguments),  cmocka_unit_test(pipelines),
         cmocka_unit_test(nothing_to_feed), cmocka_unit_test(taken_at_once),
+        cmocka_unit_test(test_tls_client),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
