@@ -62,11 +62,25 @@ static void fail(struct probe *p)
     answer(p, NODE_UNREACHABLE, &(struct addr){0});
 }
 
+static void log_tls_failure(const struct probe *p, const char *why)
+{
+    char text[ADDR_TEXT_MAX], news[sizeof p->group->tls_trouble] = "";
+    (void)snprintf(news, sizeof news, "%s %s", addr_text(&p->name, text), why);
+    if (strcmp(news, p->group->tls_trouble) != 0) {
+        memcpy(p->group->tls_trouble, news, sizeof news);
+        log_error("node-tls-failed", "service=%s node=%s error=%s",
+                  log_quote(slice_str(p->group->service->name)), text, log_quote(slice_str(why)));
+    }
+}
+
 static void on_timer(struct wheel_timer *timer)
 {
     struct probe *p = CONTAINER_OF(timer, struct probe, timer);
     CHECK_MAGIC(p, PROBE_MAGIC);
     if (p->asking) {
+        if (p->wire.transport != NULL && transport_shaking(p->wire.transport)) {
+            log_tls_failure(p, TLS_NO_ANSWER);
+        }
         fail(p);
     } else {
         ask(p);
@@ -110,6 +124,7 @@ static void on_reply(void *owner, const struct reply *reply)
     }
     struct addr master;
     p->kept = true;
+    p->group->tls_trouble[0] = '\0';
     enum role role = reply_read_role(reply, &master);
     address_map_apply(p->group->map, &master);
     switch (role) {
@@ -133,10 +148,7 @@ static void on_lost(void *owner, const char *why)
         return;
     }
     if (p->wire.untrusted) {
-        char text[ADDR_TEXT_MAX];
-        log_limited(LOG_ERROR, "node-tls-failed", "service=%s node=%s error=%s",
-                    log_quote(slice_str(p->group->service->name)), addr_text(&p->name, text),
-                    log_quote(slice_str(why)));
+        log_tls_failure(p, why);
     }
     if (p->asking && !p->kept) {
         fail(p);

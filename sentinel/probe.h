@@ -16,6 +16,7 @@ struct probe_group {
     struct tls_ctx *tls;                  /* NULL: without TLS */
     const struct config_mappings *map;    /* for the address of its primary that a replica tells */
     char auth_trouble[128];               /* the last refusal of AUTH: told once */
+    char tls_trouble[128];                /* why TLS failed the last time, the same */
     /* A node has answered, or failed to. It may free any probe, this one too. */
     void (*told)(void *owner, struct probe *p);
     void *owner;

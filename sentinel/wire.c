@@ -21,7 +21,7 @@ static void on_connected(void *owner, int err)
     struct wire *w = owner;
     if (err != 0) {
         w->local = transport_error_is_local(err);
-        w->untrusted = err == -EPROTO;
+        w->untrusted = transport_shaking(w->transport);
         lose(w, transport_error(w->transport, err));
         return;
     }

@@ -54,7 +54,8 @@ static void forget_retry(struct transport *t)
 
 void transport_report(struct transport *t, int err)
 {
-    t->connecting = t->shaking = false;
+    t->connecting = false;
+    t->shaking = t->shaking && err != 0;
     loop_disarm(t->loop, &t->deadline);
     forget_retry(t);
     if (err == 0) {
@@ -225,6 +226,11 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
         transport_watch(t);
     }
     return t;
+}
+
+bool transport_shaking(const struct transport *t)
+{
+    return t->shaking;
 }
 
 bool transport_error_is_local(int err)

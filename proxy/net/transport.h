@@ -48,10 +48,14 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
  * above. peer: the name or address whose certificate is expected of a connection that we open; NULL
  * for an accepted one, which has TLS_HANDSHAKE_MAX_MS to agree with us: then reading gives an
  * error. ctx lives longer. Without one, and to a unix socket, there is no TLS after all. */
+#define TLS_NO_ANSWER "no TLS handshake in time; the other side hangs, or speaks no TLS"
 void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer);
 /* What an error of `connected` or transport_read means, in words; valid until the end of this turn.
  */
 const char *transport_error(const struct transport *t, int err);
+
+/* True while the connection stands and TLS is not agreed on, and if that is why it has failed. */
+bool transport_shaking(const struct transport *t);
 
 /* True for errors of `connected` that are this machine's own (out of descriptors, memory or ports):
  * they say nothing about the peer. */

@@ -65,7 +65,7 @@ const char *transport_error(const struct transport *t, int err)
         return words;
     }
     if (t->secure != NULL && err == -ETIMEDOUT && t->secure->err == err) {
-        return "no TLS handshake in time; perhaps the other side speaks no TLS";
+        return TLS_NO_ANSWER;
     }
     words = strerrordesc_np(-err);
     return words == NULL ? "unknown error" : words;
