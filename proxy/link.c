@@ -528,6 +528,7 @@ void link_retire(struct link *l)
     CHECK(l->state == LINK_READY && l->streaming);
     journal_keep_first(&l->journal);
     l->state = LINK_RETIRING;
+    transport_give_up_writing(l->transport); /* what was held has been judged as not sent */
     loop_arm(l->service->worker->loop, &l->timer, RETIRING_MAX_MS, on_deadline);
 }
 

@@ -399,6 +399,12 @@ void tls_sent(struct tls *t, size_t n)
     }
 }
 
+void tls_forget_out(struct tls *t)
+{
+    buf_release(&t->out);
+    buf_consume(&t->room->out, buf_len(&t->room->out));
+}
+
 size_t tls_held(const struct tls *t)
 {
     return (size_t)(t->plain_taken - t->plain_sent);

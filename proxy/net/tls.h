@@ -56,6 +56,8 @@ void tls_end(struct tls *t);
 /* Cipher bytes to be sent, and how many of them were accepted. */
 struct slice tls_out(const struct tls *t);
 void tls_sent(struct tls *t, size_t n);
+/* None of them is sent any more: nothing can be written from then on. */
+void tls_forget_out(struct tls *t);
 /* Plain bytes taken whose record was not accepted to its end. */
 size_t tls_held(const struct tls *t);
 /* To be called before anybody else uses the room: keeps what is left of input and output. */

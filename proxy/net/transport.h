@@ -71,6 +71,9 @@ ssize_t transport_write(struct transport *t, struct iovec *iov, size_t count) NO
  * that the kernel did not accept to their last byte. They go out by themselves. Without TLS none.
  */
 size_t transport_held(const struct transport *t);
+/* What is held never goes out, and nothing can be written any more; reading goes on.
+ * transport_close does the same. */
+void transport_give_up_writing(struct transport *t);
 /* For a server that owes an answer: where it acknowledges what it gets and has no room for more, it
  * lives, and gets more time than TCP_USER_TIMEOUT gives. Short writes need no such call. */
 void transport_look_for_room(struct transport *t);

@@ -22,6 +22,7 @@ struct secure {
     bool heard;               /* something has come */
     bool wants_room;          /* the owner waits to write more, or for all to be sent */
     bool ended;               /* nothing more will be written */
+    bool mute;                /* ... nor anything else sent */
     bool fin;                 /* ... and FIN is owed once the rest is sent */
 };
 
@@ -75,6 +76,9 @@ const char *transport_error(const struct transport *t, int err)
 static int send_out(struct transport *t)
 {
     struct tls *tls = t->secure->tls;
+    if (t->secure->mute) {
+        tls_forget_out(tls);
+    }
     for (struct slice out = tls_out(tls); out.n > 0; out = tls_out(tls)) {
         ssize_t sent = send(t->fd, out.p, out.n, MSG_NOSIGNAL);
         if (sent >= 0) {
@@ -158,7 +162,7 @@ static int shake_on(struct transport *t, bool first_byte_is_hello)
     int err = tls_handshake(tls);
     if (plain && err == -EPROTO) {
         greet_plain_client(t);
-        tls_sent(tls, tls_out(tls).n); /* an alert would be no RESP */
+        tls_forget_out(tls); /* an alert would be no RESP */
     }
     return err;
 }
@@ -299,11 +303,23 @@ void secure_close(struct transport *t)
 {
     struct secure *s = t->secure;
     list_remove(&s->leftover.node);
+    /* What is held stays behind: its owner counts on it. */
     if (!t->connecting && !t->shaking && !t->broken && !s->ended && tls_out(s->tls).n == 0) {
         tls_end(s->tls);
+        (void)send_out(t); /* as good as it gets */
     }
-    (void)send_out(t); /* what it does not take now is lost, as with any socket that is closed */
     tls_settle(s->tls);
+}
+
+void transport_give_up_writing(struct transport *t)
+{
+    CHECK(!t->closed);
+    if (t->secure != NULL) {
+        t->secure->ended = t->secure->mute = true;
+        tls_forget_out(t->secure->tls);
+        t->secure->wants_room = t->want_write = false;
+        transport_watch(t);
+    }
 }
 
 void secure_free(struct transport *t)

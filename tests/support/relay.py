@@ -76,11 +76,12 @@ def _other(direction):
 class Relay:
     """Listens on loopback and connects each client to `target`, in a thread of its own.
 
-    crumbs: what the server says is passed on byte by byte, each a packet of its own.
+    crumbs: what the server says is passed on byte by byte, each a packet of its own. rcvbuf: how much
+    the kernel takes from a client while the relay does not.
     """
 
-    def __init__(self, target=None, crumbs=False):
-        self.crumbs = crumbs
+    def __init__(self, target=None, crumbs=False, rcvbuf=None):
+        self.crumbs, self._rcvbuf = crumbs, rcvbuf
         self._port = Port()
         self.address = ("127.0.0.1", self._port.number)
         self.port = self._port.number
@@ -156,6 +157,13 @@ class Relay:
             self._lag = seconds
         self._do(job)
 
+    def mute(self):
+        """Of what the server says nothing passes any more on the connections there are."""
+        def job():
+            for pair in self._pairs:
+                pair.swallow = Rule("drop_reply", reply=float("inf"))
+        self._do(job)
+
     def connections(self):
         with self._lock:
             return len(self._pairs)
@@ -176,6 +184,8 @@ class Relay:
             return
         self._listener = socket.socket()
         self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if self._rcvbuf:
+            self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, self._rcvbuf)
         self._listener.bind(self.address)
         self._listener.listen(512)
         self._listener.setblocking(False)

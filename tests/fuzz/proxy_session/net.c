@@ -144,6 +144,11 @@ size_t transport_held(const struct transport *t)
     return 0;
 }
 
+void transport_give_up_writing(struct transport *t)
+{
+    CHECK(t->owner != NULL);
+}
+
 const char *transport_error(const struct transport *t, int err)
 {
     CHECK(t->owner != NULL && err < 0);

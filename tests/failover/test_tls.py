@@ -1,0 +1,140 @@
+"""TLS on all three sides, through failovers: what is promised without it holds with it, to the byte,
+and certificates may change meanwhile."""
+
+import contextlib
+import os
+import shutil
+import tempfile
+import threading
+import time
+
+import pytest
+
+from support import tls
+from support.case import around, check_load, judged, scenario
+from support.cluster import Cluster, Node
+from support.fake_sentinel import FakeSentinel
+from support.load import Load
+from support.oracles import INDOUBT
+from support.proxy import Proxy
+from support.relay import Relay
+from support.resp import ServerError, encode
+from support.wait import wait_until
+
+CLIENTS, DEPTH = 20, 8
+
+
+@judged
+def test_crash():
+    with scenario(tls=tls.certs()) as (cluster, proxy), \
+            Load(proxy.address, CLIENTS, DEPTH, rate=1500) as load:
+        load.wait_acks(500)
+        old, killed_at = cluster.primary, time.time()
+        old.kill()
+        new = cluster.wait_primary(old)
+        load.wait_acks(500)
+        load.stop()
+        assert check_load(load, new, around(killed_at))[INDOUBT] <= CLIENTS * DEPTH
+
+
+@contextlib.contextmanager
+def own_certificate(certs):
+    """({kind: path}, replace): server.crt and its key, and what puts second.crt in their place."""
+    with tempfile.TemporaryDirectory() as directory:
+        paths = {kind: os.path.join(directory, f"mine.{kind}") for kind in ("crt", "key")}
+
+        def put(name):
+            for kind, path in paths.items():
+                shutil.copy(certs.path(f"{name}.{kind}"), path + ".new")
+                os.rename(path + ".new", path)
+        put("server")
+        yield paths, lambda: put("second")
+
+
+@judged
+def test_planned_while_certificates_change():
+    """That of the proxy, and those of all nodes and Sentinels: nobody notices."""
+    certs = tls.certs()
+    with own_certificate(certs) as (paths, replace), \
+            Cluster(1, tls=certs) as cluster:
+        settings = {"tls-cert-file": paths["crt"], "tls-key-file": paths["key"]}
+        with Proxy(cluster.sentinel_addresses, settings, tls=certs) as proxy:
+            proxy.wait_serving()
+            with Load(proxy.address, CLIENTS, DEPTH, rate=1500) as load:
+                load.wait_acks(300)
+                replace()
+                for node in cluster.nodes:
+                    node.call("CONFIG", "SET", "tls-cert-file", certs.path("second.crt"),
+                              "tls-key-file", certs.path("second.key"))
+                wait_until(lambda: proxy.entries("certificates-loaded"), 10, "the new certificate")
+                load.wait_acks(300)
+                old = cluster.failover()
+                new = cluster.wait_primary(old)
+                load.wait_acks(300)
+                load.stop()
+                assert check_load(load, new)[INDOUBT] == 0
+
+
+@contextlib.contextmanager
+def behind_a_narrow_relay(links):
+    """(relay, sentinel, proxy, nodes): two primaries with TLS, the first named by a relay of which
+    the kernel takes little."""
+    certs = tls.certs()
+    with contextlib.ExitStack() as stack:
+        nodes = []
+        for _ in range(2):
+            nodes.append(Node(stack.enter_context(tempfile.TemporaryDirectory()), tls=certs))
+            stack.callback(nodes[-1].close)
+            nodes[-1].start()
+        relay = stack.enter_context(Relay(nodes[0].address, rcvbuf=4096))
+        sentinel = stack.enter_context(FakeSentinel(relay.address, epoch=1))
+        proxy = stack.enter_context(Proxy([sentinel.address], {
+            "proxy.workers": 1, "stall-timeout": "30s", "links": links}, tls=certs))
+        proxy.wait_serving()
+        yield relay, sentinel, proxy, nodes
+
+
+def tokens_in(node, index):
+    with node.connect(30) as conn:
+        return [text.split(b".")[0].decode() for text in conn.ok("LRANGE", f"l{index}", 0, -1)]
+
+
+@pytest.mark.parametrize("links, clients, count, size", [
+    ("shared", 4, 1000, 1000), ("shared", 2, 60, 50_000), ("exclusive", 2, 30, 200_000)])
+def test_25_what_was_not_sent_whole_is_sent_again(links, clients, count, size):
+    """The primary's host takes nothing more, with the socket full in the middle of a record, and
+    another one takes its place. What had left runs there, and only there, and is said to be in
+    doubt; all else runs at the new one, and only there."""
+    with behind_a_narrow_relay(links) as (relay, sentinel, proxy, (old, new)), \
+            contextlib.ExitStack() as stack:
+        conns = [stack.enter_context(proxy.connect(60)) for _ in range(clients)]
+        for conn in conns:
+            conn.ok("PING")
+        relay.freeze()
+        senders = []
+        for index, conn in enumerate(conns):
+            data = b"".join(encode("RPUSH", f"l{index}", f"{i}." + "x" * size)
+                            for i in range(count))
+            senders.append(threading.Thread(target=conn.send, args=(data,)))
+            senders[-1].start()
+        wait_until(lambda: proxy.entries("suspect-begin"), 15, "the silence to be noticed")
+        sentinel.switch(new.address, 2)
+        wait_until(lambda: len(proxy.entries("primary-changed")) == 2, 15, "the new primary")
+        relay.mute()  # an answer to a closed connection would end the delivery of the rest
+        relay.freeze(False)
+        in_doubt = fine = 0
+        for index, conn in enumerate(conns):
+            replies = [conn.read(60) for _ in range(count)]
+            senders[index].join()
+            doubtful = {str(i) for i, reply in enumerate(replies)
+                        if isinstance(reply, ServerError)}
+            assert all(reply.code == "INDOUBT" for reply in replies
+                       if isinstance(reply, ServerError))
+            wait_until(lambda index=index, doubtful=doubtful:
+                       len(tokens_in(old, index)) >= len(doubtful), 20, "what had left")
+            there, here = tokens_in(old, index), tokens_in(new, index)
+            assert set(there) == doubtful and len(there) == len(doubtful)
+            assert here == [str(i) for i in range(count) if str(i) not in doubtful]
+            in_doubt, fine = in_doubt + len(doubtful), fine + len(here)
+        print(f"{in_doubt} in doubt, {fine} sent again or later")
+        assert in_doubt > 0 and fine > 0
