@@ -269,6 +269,60 @@ static void test_adopted(void **state)
     block_pool_clear(&pool);
 }
 
+/* Under TLS: of what was given the last bytes are held. A request is sent once its last byte is not
+ * among them, and unsent only if none of it was given. */
+static void check_held(struct block_pool *pool, size_t given, size_t held)
+{
+    struct journal j = {0}, all = {0};
+    size_t begin = 0, sent = given - held;
+    write_frames(&j, pool);
+    journal_given(&j, given, given);
+    journal_settle(&j, held);
+    for (uint32_t i = 0; i < j.count; i++) {
+        const struct record *r = journal_at(&j, i);
+        size_t end = begin + strlen(frames[i]);
+        enum record_state want = given <= begin ? RECORD_UNSENT
+                                 : sent < end   ? RECORD_PARTIAL
+                                                : RECORD_SENT;
+        assert_int_equal(journal_state(&j, r), want);
+        journal_adopt(&all, pool, &j, r);
+        begin = end;
+    }
+    for (uint32_t i = 0; i < j.count; i++) {
+        assert_int_equal(journal_state(&all, journal_at(&all, i)),
+                         journal_state(&j, journal_at(&j, i)));
+    }
+    /* What was given goes on its way whatever becomes of its session. */
+    uint32_t unsent = 0;
+    for (uint32_t i = 0; i < j.count; i++) {
+        unsent += journal_state(&j, journal_at(&j, i)) == RECORD_UNSENT ? 1 : 0;
+    }
+    assert_int_equal(journal_drop_unsent(&j, someone), unsent);
+    assert_int_equal(journal_unsent(&j) > 0, held > 0 || j.queued > given);
+    journal_finish_partial(&all);
+    for (uint32_t i = 0; i < all.count; i++) {
+        assert_true(journal_state(&all, journal_at(&all, i)) != RECORD_PARTIAL);
+    }
+    journal_clear(&j);
+    journal_clear(&all);
+}
+
+static void test_held_is_not_sent(void **state)
+{
+    (void)state;
+    struct block_pool pool = {0};
+    size_t total = 0;
+    for (size_t i = 0; i < ARRAY_LEN(frames); i++) {
+        total += strlen(frames[i]);
+    }
+    for (size_t given = 0; given <= total; given++) {
+        for (size_t held = 0; held <= given; held++) {
+            check_held(&pool, given, held);
+        }
+    }
+    block_pool_clear(&pool);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -279,6 +333,7 @@ int main(void)
         cmocka_unit_test(test_unsent_are_dropped),
         cmocka_unit_test(test_keep_first),
         cmocka_unit_test(test_adopted),
+        cmocka_unit_test(test_held_is_not_sent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
