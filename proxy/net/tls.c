@@ -135,7 +135,7 @@ static void expect(struct tls *t, const struct tls_settings *s, const struct add
     (void)snprintf(addr.host, sizeof addr.host, "%s", name);
     bool is_name = !addr_numeric(&addr, &numeric);
     if (is_name) {
-        (void)SSL_set_tlsext_host_name(t->ssl, name);
+        (void)SSL_set_tlsext_host_name(t->ssl, addr.host);
     }
     if (s->verify != TLS_VERIFY_FULL) {
         return;
@@ -421,7 +421,8 @@ void tls_settle(struct tls *t)
     if (t->in.n == 0) {
         buf_release(&t->kept);
         t->in = slice_of(NULL, 0);
-    } else if (t->in.p < t->kept.data || t->in.p >= t->kept.data + t->kept.cap) {
+    } else if (t->kept.data == NULL || t->in.p < t->kept.data ||
+               t->in.p >= t->kept.data + t->kept.cap) {
         buf_release(&t->kept);
         buf_append(&t->kept, t->in);
         t->in = buf_slice(&t->kept);

@@ -326,10 +326,11 @@ static bool set_rules(SSL_CTX *ctx, const struct tls_settings *s, struct tls_pro
         return fail(problem, TLS_SET_CIPHERSUITES, "'%s' is no list of TLS 1.3 cipher suites",
                     s->ciphersuites);
     }
-    if (s->groups != NULL && SSL_CTX_set1_groups_list(ctx, s->groups) != 1) {
-        return fail(problem, TLS_SET_GROUPS, "'%s' is no list of groups", s->groups);
-    }
-    return true;
+    char *groups =
+        s->groups == NULL ? NULL : xstrdup(s->groups); /* OpenSSL wants one to write to */
+    bool good = groups == NULL || SSL_CTX_set1_groups_list(ctx, groups) == 1;
+    free(groups);
+    return good || fail(problem, TLS_SET_GROUPS, "'%s' is no list of groups", s->groups);
 }
 
 static void set_modes(SSL_CTX *ctx, const struct tls_settings *s)
