@@ -424,22 +424,29 @@ static void greet(struct link *l, struct slice bytes)
     }
 }
 
+static void read_greeting(struct link *l)
+{
+    char chunk[4096];
+    ssize_t n = transport_read(l->transport, chunk, sizeof chunk);
+    if (n > 0) {
+        greet(l, slice_of(chunk, (size_t)n));
+        return;
+    }
+    if (n == -EAGAIN) {
+        return;
+    }
+    if (n == -EPROTO) {
+        log_limited(LOG_ERROR, "link-tls-failed", "service=%s error=%s", l->service->config->name,
+                    log_quote(slice_str(transport_error(l->transport, (int)n))));
+    }
+    link_lost(l, LINK_END_GREETING);
+}
+
 static void on_readable(void *owner)
 {
     struct link *l = link_of(owner);
     if (handshaking(l)) {
-        char chunk[4096];
-        ssize_t n = transport_read(l->transport, chunk, sizeof chunk);
-        if (n > 0) {
-            greet(l, slice_of(chunk, (size_t)n));
-        } else if (n != -EAGAIN) {
-            if (n == -EPROTO) {
-                log_limited(LOG_ERROR, "link-tls-failed", "service=%s error=%s",
-                            l->service->config->name,
-                            log_quote(slice_str(transport_error(l->transport, (int)n))));
-            }
-            link_lost(l, LINK_END_GREETING);
-        }
+        read_greeting(l);
         return;
     }
     ssize_t n = link_read(l);

@@ -87,7 +87,7 @@ int main(int argc, char **argv)
     enum config_action action;
     struct config *config = config_load(&in, &action, &report);
     struct certificates *certificates = NULL;
-    if (config != NULL && action != CONFIG_PRINT) {
+    if (report.errors == 0 && (action == CONFIG_RUN || action == CONFIG_CHECK)) {
         certificates = certificates_load(config, &report);
     }
     print_report(&report);

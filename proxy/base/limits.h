@@ -107,8 +107,8 @@
 /* Inline requests up to here may go on a shared link. */
 #define SHARED_INLINE_MAX 1024u
 
-/* TLS: what is encrypted before it is offered to the kernel, and how long a client that has connected
- * may take to agree with us. Records have at most 16 KiB. */
+/* TLS: what is encrypted before it is offered to the kernel, and how long a client that has
+ * connected may take to agree with us. Records have at most 16 KiB. */
 #define TLS_RECORD_MAX       (16u << 10)
 #define TLS_BATCH_RECORDS    4u
 #define TLS_HANDSHAKE_MAX_MS 10000u

@@ -372,7 +372,8 @@ ssize_t tls_write(struct tls *t, const struct iovec *iov, size_t count, size_t f
 void tls_end(struct tls *t)
 {
     CHECK_MAGIC(t, TLS_MAGIC);
-    if (t->done && !t->failed) {
+    /* Said again, it would wait for the peer's, and take bytes of the peer for a mistake. */
+    if (t->done && !t->failed && (SSL_get_shutdown(t->ssl) & SSL_SENT_SHUTDOWN) == 0) {
         ERR_clear_error();
         (void)SSL_shutdown(t->ssl); /* 0: the peer has not ended its side, which is its business */
         ERR_clear_error();

@@ -271,6 +271,7 @@ def own_files(certs):
 
 @pytest.mark.parametrize("how", ["seen", "sighup"])
 def test_new_certificate_for_new_connections(node, certs, how):
+    """limit: TLS_LOOK_MS. Those that stand go on."""
     with own_files(certs) as (put, settings), \
             proxied(node.address, certs, settings) as (proxy, _):
         proxy.wait_serving()
@@ -328,6 +329,7 @@ def test_check_loads_everything(certs):
 @pytest.mark.parametrize("cert, words", [("soon", "soon,O=Vedette tests expires on 20"),
                                          ("expired", "expired,O=Vedette tests has expired on 20")])
 def test_check_warns_of_expiry(certs, cert, words):
+    """limit: TLS_EXPIRY_DAYS"""
     code, _, err = check({NODE + ".tls-listen": "127.0.0.1:7",
                           NODE + ".tls-cert-file": certs.path(f"{cert}.crt"),
                           NODE + ".tls-key-file": certs.path(f"{cert}.key")})

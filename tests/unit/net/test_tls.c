@@ -19,11 +19,12 @@ struct end {
 };
 
 static struct end client, server;
+static uint16_t port = 6379; /* of the peer, as the client knows it */
 
 static void make(struct end *e, const struct tls_settings *s, const char *host)
 {
     struct tls_problem problem;
-    struct addr peer = {.port = 6379};
+    struct addr peer = {.port = port};
     if (e->ctx == NULL) {
         e->ctx = tls_ctx_new(s, &problem);
         assert_non_null(e->ctx);
@@ -408,6 +409,36 @@ static void test_resumption(void **state)
     drop_pair();
 }
 
+/* limit: TLS_SESSIONS_MAX, of all peers: those of one not seen for long are forgotten. */
+static void test_sessions_of_many_peers(void **state)
+{
+    (void)state;
+    char got[16];
+    struct tls_settings c = client_settings(), s = server_settings();
+    for (unsigned i = 0; i <= TLS_SESSIONS_MAX; i++) {
+        port = (uint16_t)(6379 + i);
+        pair(&c, &s, "localhost");
+        agreed();
+        assert_false(tls_resumed(client.tls));
+        assert_int_equal(tls_read(client.tls, got, sizeof got), -EAGAIN);
+        tls_settle(client.tls);
+        tls_free(&client.tls);
+        tls_free(&server.tls);
+    }
+    for (int again = 0; again < 2; again++) {
+        port = again == 0 ? 6379 + TLS_SESSIONS_MAX : 6379;
+        pair(&c, &s, "localhost");
+        agreed();
+        assert_int_equal(tls_resumed(client.tls), again == 0);
+        tls_free(&client.tls);
+        tls_free(&server.tls);
+    }
+    port = 6379;
+    make(&client, &c, "localhost");
+    make(&server, &s, NULL);
+    drop_pair();
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -423,6 +454,7 @@ int main(void)
         cmocka_unit_test(test_versions),
         cmocka_unit_test(test_no_tls),
         cmocka_unit_test(test_resumption),
+        cmocka_unit_test(test_sessions_of_many_peers),
     };
     return cmocka_run_group_tests(tests, certs_make, certs_remove);
 }
