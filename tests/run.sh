@@ -38,7 +38,7 @@ done
 log=$(mktemp "${TMPDIR:-/tmp}/vedette-packages.XXXXXX")
 trap 'rm -f "$log"' EXIT
 packages_need "$log" gcc libc6-dev cmake ninja-build pkg-config libuv1-dev libhiredis-dev \
-    libinih-dev libssl-dev libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3 \
+    libinih-dev libssl-dev openssl libcmocka-dev clang clang-format clang-tidy libclang-rt-14-dev python3 \
     python3-pytest python3-pytest-xdist python3-redis python3-celery python3-rq redis-tools iredis \
     netcat-openbsd patch procps iproute2 || {
     echo '0 passed, 1 failed'

@@ -338,8 +338,11 @@ static void set_modes(SSL_CTX *ctx, const struct tls_settings *s)
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_IGNORE_UNEXPECTED_EOF |
                                        SSL_OP_CIPHER_SERVER_PREFERENCE);
-    (void)SSL_CTX_set_mode(ctx, SSL_MODE_RELEASE_BUFFERS | SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER);
+    long mode = SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
+    if (s->side == TLS_ACCEPTS) {
+        mode |= SSL_MODE_RELEASE_BUFFERS; /* there are many of them, and most are quiet */
+    }
+    (void)SSL_CTX_set_mode(ctx, mode);
     if (s->side == TLS_CONNECTS) {
         SSL_CTX_set_verify(ctx, s->verify == TLS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
                            on_verify);
@@ -349,9 +352,9 @@ static void set_modes(SSL_CTX *ctx, const struct tls_settings *s)
         return;
     }
     static const unsigned char here[] = "vedette";
-    int mode = s->auth == TLS_AUTH_NO ? SSL_VERIFY_NONE : SSL_VERIFY_PEER;
-    mode |= s->auth == TLS_AUTH_YES ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
-    SSL_CTX_set_verify(ctx, mode, on_verify);
+    int verify = s->auth == TLS_AUTH_NO ? SSL_VERIFY_NONE : SSL_VERIFY_PEER;
+    verify |= s->auth == TLS_AUTH_YES ? SSL_VERIFY_FAIL_IF_NO_PEER_CERT : 0;
+    SSL_CTX_set_verify(ctx, verify, on_verify);
     (void)SSL_CTX_set_session_id_context(ctx, here, sizeof here - 1);
     (void)SSL_CTX_set_session_cache_mode(ctx, SSL_SESS_CACHE_OFF); /* tickets: no state here */
     if (s->auth != TLS_AUTH_NO && s->ca_file != NULL) {

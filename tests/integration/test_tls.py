@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import subprocess
 import tempfile
 import threading
 import time
@@ -159,6 +160,23 @@ def test_garbage_in_the_handshake(proxy):
         with pytest.raises((EOFError, OSError)):
             client.read()
     said(proxy, "client-tls-failed", "bad record mac")
+
+
+def test_renegotiation_is_refused(proxy, certs):
+    """A client of TLS 1.2 that wants to agree anew is told that there is none of that."""
+    host, port = proxy.address
+    words = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_2", "-CAfile",
+             certs.path("ca.crt")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as client:
+        seen = b""
+        while b"Verify return code" not in seen:
+            seen += client.stdout.readline()
+        client.stdin.write(b"R\n")
+        client.stdin.flush()
+        said_last = client.communicate(timeout=20)[0]
+    assert b"no renegotiation" in said_last, said_last
+    assert proxy.call("PING") == "PONG"
 
 
 def test_client_that_trusts_another_authority(proxy, certs):
