@@ -46,7 +46,7 @@ static void make_file(void)
     X509_NAME *name = X509_get_subject_name(cert);
     CHECK(X509_set_version(cert, 2) == 1 && ASN1_INTEGER_set(X509_get_serialNumber(cert), 1) == 1 &&
           X509_gmtime_adj(X509_getm_notBefore(cert), -3600) != NULL &&
-          X509_gmtime_adj(X509_getm_notAfter(cert), 86400 * 365) != NULL &&
+          X509_gmtime_adj(X509_getm_notAfter(cert), 86400L * 365) != NULL &&
           X509_NAME_add_entry_by_txt(name, "CN", MBSTRING_ASC, (const unsigned char *)"fuzz", -1,
                                      -1, 0) == 1 &&
           X509_set_issuer_name(cert, name) == 1 && X509_set_pubkey(cert, key) == 1 &&
@@ -189,7 +189,8 @@ static void step(struct input *in, struct end *e, struct end *other, bool *forge
     case 6: {
         size_t at = number(in, 1 << 18), n = buf_len(&e->wire);
         if (n > 0 && next(in) % 16 == 0) {
-            e->wire.data[e->wire.begin + at % n] ^= (char)(1 + next(in) % 255);
+            char *byte = &e->wire.data[e->wire.begin + at % n];
+            *byte = (char)(unsigned char)((unsigned char)*byte ^ (1u + next(in) % 255u));
             *forged = true;
         }
         return;

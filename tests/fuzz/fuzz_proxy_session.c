@@ -113,7 +113,8 @@ unsigned take(void)
 static void check_journal(const struct worker *w, const struct link *l)
 {
     const struct journal *j = &l->journal;
-    CHECK(j->kept <= j->sent && j->sent <= j->queued && j->bytes.len == j->queued - j->kept);
+    CHECK(j->kept <= j->sent && j->sent <= j->given && j->given <= j->queued);
+    CHECK(j->bytes.len == j->queued - j->kept);
     uint64_t at = 0;
     for (uint32_t i = 0; i < j->count; i++) {
         const struct record *r = journal_at(j, i);

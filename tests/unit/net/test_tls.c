@@ -176,7 +176,7 @@ static void test_held_to_the_byte(void **state)
     tls_settle(client.tls);
     assert_int_equal(put(&client, bytes, 1), 0); /* not while something waits */
     size_t whole = tls_out(client.tls).n / TLS_BATCH_RECORDS;
-    size_t held = TLS_BATCH_RECORDS * TLS_RECORD_MAX;
+    size_t held = (size_t)TLS_BATCH_RECORDS * TLS_RECORD_MAX;
     for (unsigned i = 0; i < TLS_BATCH_RECORDS; i++) {
         tls_sent(client.tls, whole - 1);
         assert_int_equal(tls_held(client.tls), held);
