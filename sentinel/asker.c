@@ -14,6 +14,7 @@ struct asker {
     uint32_t magic;
     struct probe_group *group;
     struct sockaddr_any at;
+    struct addr name;
     const struct asker_events *events;
     void *owner;
     struct wire wire;
@@ -161,6 +162,7 @@ bool asker_ask(struct asker *a)
     }
     if (a->wire.transport == NULL) {
         wire_open(&a->wire, a->group->loop, &a->at, service->connect_timeout_ms, &events, a);
+        wire_secure(&a->wire, a->group->tls, &a->name);
         a->auth_pending = wire_put_auth(&a->wire, service->user, service->password);
         a->inform = true;
     }
@@ -189,12 +191,13 @@ void asker_inform(struct asker *a)
 }
 
 struct asker *asker_new(struct probe_group *group, const struct sockaddr_any *at,
-                        const struct asker_events *events, void *owner)
+                        const struct addr *name, const struct asker_events *events, void *owner)
 {
     struct asker *a = xcalloc(1, sizeof *a);
     a->magic = ASKER_MAGIC;
     a->group = group;
     a->at = *at;
+    a->name = *name;
     a->events = events;
     a->owner = owner;
     return a;

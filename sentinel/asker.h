@@ -20,9 +20,10 @@ struct asker_events {
     void (*failed)(void *owner, struct asker *a, const char *why);
 };
 
-/* group: what it shares with the probes of its service; its events are not used. */
+/* group: what it shares with the probes of its service; its events are not used. name: as it is
+ * called. */
 struct asker *asker_new(struct probe_group *group, const struct sockaddr_any *at,
-                        const struct asker_events *events, void *owner);
+                        const struct addr *name, const struct asker_events *events, void *owner);
 /* Sets *a to NULL; it may be. */
 void asker_free(struct asker **a);
 /* Asks, unless an answer is still awaited or it is too soon to connect again. True if it did. */

@@ -18,6 +18,7 @@ struct replica_watch {
     void (*changed)(void *owner);
     void *owner;
     struct replicas judge;
+    struct addr primary_name;
     struct asker *primary; /* NULL: there is none */
     uint64_t round;        /* which the primary was asked in last */
     uint64_t begun_ms;     /* when that was */
@@ -295,7 +296,7 @@ static void ask_another_primary(struct replica_watch *w)
     static const struct asker_events events = {on_primary, on_primary_failed};
     asker_free(&w->primary);
     if (w->judge.generation > 0) {
-        w->primary = asker_new(w->group, &w->judge.primary, &events, w);
+        w->primary = asker_new(w->group, &w->judge.primary, &w->primary_name, &events, w);
     }
 }
 
@@ -312,7 +313,7 @@ static void ask_the_listed(struct replica_watch *w)
         w->node[i].serial = n->serial;
         w->node[i].informed_ms = 0;
         if (n->serial != 0) {
-            w->node[i].asker = asker_new(w->group, &n->listed.at, &events, w);
+            w->node[i].asker = asker_new(w->group, &n->listed.at, &n->listed.name, &events, w);
         }
     }
 }
@@ -323,12 +324,13 @@ static void on_gone(void *owner, const struct replica_node *n)
 }
 
 bool replica_watch_follow(struct replica_watch *w, uint64_t generation,
-                          const struct sockaddr_any *primary, const struct replica_listed *listed,
-                          size_t count)
+                          const struct sockaddr_any *primary, const struct addr *primary_name,
+                          const struct replica_listed *listed, size_t count)
 {
     uint64_t now = clock_ms();
     bool another = replicas_follow(&w->judge, generation, primary, now);
     if (another) {
+        w->primary_name = *primary_name;
         ask_another_primary(w);
     }
     if (!replicas_list(&w->judge, listed, count, on_gone, w) && !another) {

@@ -31,8 +31,8 @@ void replica_watch_free(struct replica_watch **w);
 
 /* Who is primary, and which replicas Sentinels list. True if there is another snapshot. */
 bool replica_watch_follow(struct replica_watch *w, uint64_t generation,
-                          const struct sockaddr_any *primary, const struct replica_listed *listed,
-                          size_t count);
+                          const struct sockaddr_any *primary, const struct addr *primary_name,
+                          const struct replica_listed *listed, size_t count);
 /* A round is wanted at once. */
 void replica_watch_hurry(struct replica_watch *w);
 /* A worker's connection to the replica with this id failed. */

@@ -329,7 +329,8 @@ static bool follow_replicas(struct service *s)
     if (s->reads == NULL) {
         s->reads = replica_watch_new(&s->probes, s->watcher->names, s->rounds, on_reads, s);
     }
-    return replica_watch_follow(s->reads, s->judge.generation, &s->judge.primary, listed, count) ||
+    return replica_watch_follow(s->reads, s->judge.generation, &s->judge.primary,
+                                &s->judge.primary_name, listed, count) ||
            news;
 }
 

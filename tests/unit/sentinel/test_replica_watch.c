@@ -73,7 +73,7 @@ static bool follow(struct stage *s, uint64_t generation)
         listed[i].name = s->replica[i].addr;
         assert_true(addr_numeric(&listed[i].name, &listed[i].at));
     }
-    return replica_watch_follow(s->watch, generation, &primary, listed, REPLICAS);
+    return replica_watch_follow(s->watch, generation, &primary, &s->primary.addr, listed, REPLICAS);
 }
 
 static void setup(struct stage *s)
