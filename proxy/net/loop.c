@@ -6,6 +6,7 @@
 #include <stdlib.h>
 
 #include "proxy/base/clock.h"
+#include "proxy/base/limits.h"
 #include "proxy/net/loop_uv.h"
 #include "proxy/net/tls.h"
 
@@ -30,6 +31,7 @@ struct loop {
     struct wheel wheel;
     struct list leftovers;
     struct tls_room *tls_room; /* NULL: not needed yet */
+    unsigned tls_steps;        /* of handshakes, in this turn */
     uint64_t now_ms;           /* 0: not read since the loop last waited */
     void *owner;
     void (*flush)(void *owner);
@@ -78,6 +80,7 @@ static void on_check(uv_check_t *check)
     struct loop *loop = loop_of(check->data);
     loop->now_ms = clock_ms();
     (void)uv_idle_stop(&loop->idle); /* cannot fail */
+    loop->tls_steps = 0;
     run_leftovers(loop);
     deliver_mail(loop);
     wheel_advance(&loop->wheel, loop->now_ms);
@@ -220,6 +223,11 @@ void loop_leave(struct loop *loop, struct leftover *leftover)
         list_append(&loop->leftovers, &leftover->node);
         loop_again(loop);
     }
+}
+
+bool loop_may_shake(struct loop *loop)
+{
+    return loop->tls_steps++ < TLS_STEPS_A_TURN;
 }
 
 struct tls_room *loop_tls_room(struct loop *loop)

@@ -149,7 +149,8 @@ static int on_verify(int good, X509_STORE_CTX *store)
 {
     const SSL *ssl = X509_STORE_CTX_get_ex_data(store, SSL_get_ex_data_X509_STORE_CTX_idx());
     struct tls_refusal *refusal = SSL_get_ex_data(ssl, index_of_refusal);
-    if (good == 0 && refusal != NULL && refusal->error == X509_V_OK) {
+    bool matters = SSL_get_verify_mode(ssl) != SSL_VERIFY_NONE;
+    if (good == 0 && matters && refusal != NULL && refusal->error == X509_V_OK) {
         refusal->error = X509_STORE_CTX_get_error(store);
         tls_say_refusal(X509_STORE_CTX_get_current_cert(store), refusal->error, refusal->text);
     }

@@ -116,7 +116,10 @@ static void on_poll(uv_poll_t *handle, int status, int events)
         t->shaking = true;
     }
     if (t->shaking) {
-        secure_shake(t);
+        /* Whoever has to wait for another turn is called again in it. */
+        if (t->opened || status < 0 || loop_may_shake(t->loop)) {
+            secure_shake(t);
+        }
         return;
     }
     if (t->secure != NULL && t->want_write && (events & UV_WRITABLE) != 0 &&

@@ -20,6 +20,7 @@ struct secure {
     struct leftover leftover; /* there is something to be read that the socket will not tell of */
     int err;                  /* the handshake has failed */
     bool heard;               /* something has come */
+    bool plain;               /* ... of a client, and it was no TLS */
     bool wants_room;          /* the owner waits to write more, or for all to be sent */
     bool ended;               /* nothing more will be written */
     bool mute;                /* ... nor anything else sent */
@@ -154,13 +155,16 @@ static void greet_plain_client(struct transport *t)
 }
 
 /* Something of the handshake, or its end, has come; as tls_handshake. */
-static int shake_on(struct transport *t, bool first_byte_is_hello)
+static int shake_on(struct transport *t, ssize_t came)
 {
-    struct tls *tls = t->secure->tls;
-    bool plain = !t->opened && !t->secure->heard && !first_byte_is_hello;
-    t->secure->heard = true;
+    struct secure *s = t->secure;
+    struct tls *tls = s->tls;
+    if (came > 0 && !s->heard) {
+        s->heard = true;
+        s->plain = !t->opened && tls_room_in(loop_tls_room(t->loop))[0] != HANDSHAKE_RECORD;
+    }
     int err = tls_handshake(tls);
-    if (plain && err == -EPROTO) {
+    if (s->plain && err == -EPROTO) {
         greet_plain_client(t);
         tls_forget_out(tls); /* an alert would be no RESP */
     }
@@ -174,12 +178,10 @@ void secure_shake(struct transport *t)
     while (err == -EAGAIN) {
         (void)send_out(t); /* where it fails, what the peer said before it went tells more */
         ssize_t got = receive(t, TLS_ROOM_IN);
-        bool hello = got <= 0 || tls_room_in(loop_tls_room(t->loop))[0] == HANDSHAKE_RECORD;
+        err = got < 0 ? (int)got : shake_on(t, got);
         if (got < 0) {
-            err = (int)got;
             break;
         }
-        err = shake_on(t, hello);
     }
     t->want_write = false;
     settle(t);
@@ -268,9 +270,11 @@ ssize_t secure_write(struct transport *t, const struct iovec *iov, size_t count,
     tls_settle(s->tls);
     if (err != 0) {
         t->broken = true;
-        return taken > 0 ? (ssize_t)taken : err; /* then the next call, or reading, tells */
-    }
-    if (taken < total || tls_out(s->tls).n > 0) {
+        if (taken == 0) {
+            return err;
+        }
+    } /* else the next call tells, if it is not found by reading before */
+    if (err != 0 || taken < total || tls_out(s->tls).n > 0) {
         s->wants_room = true;
         if (!t->shaking) {
             t->want_write = true;

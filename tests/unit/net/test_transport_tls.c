@@ -13,7 +13,22 @@
 #include "proxy/net/transport.h"
 #include "tests/unit/net/certs.h"
 
-#define BIG ((size_t)8 << 20)
+#define BIG   ((size_t)8 << 20)
+#define CROWD ((size_t)3 * TLS_STEPS_A_TURN)
+
+/* Of all that is sent here: how often it works before the connection is gone; negative: always. */
+static int sends_left = -1;
+
+/* NOLINTNEXTLINE(readability-inconsistent-declaration-parameter-name): theirs are reserved */
+ssize_t send(int fd, const void *bytes, size_t n, int flags)
+{
+    if (sends_left == 0) {
+        errno = ECONNRESET;
+        return -1;
+    }
+    sends_left -= sends_left > 0;
+    return sendto(fd, bytes, n, flags, NULL, 0);
+}
 
 struct peer {
     struct loop *loop;
@@ -297,24 +312,90 @@ static void test_server_without_tls(void **state)
     close_pair(&client, &server);
 }
 
-/* A client of plain bytes is told so in them. */
-static void test_client_without_tls(void **state)
+/* The connection breaks when part of a write was taken: who waits for room hears of it, be it that
+ * nobody reads. */
+static void test_break_in_the_middle_of_a_write(void **state)
 {
     (void)state;
+    static struct peer client, server;
+    char *bytes = xcalloc(1, BIG);
+    open_good(&client, &server);
+    transport_set_reading(client.t, false);
+    struct iovec iov = {bytes, BIG};
+    sends_left = 1;
+    ssize_t taken = transport_write(client.t, &iov, 1);
+    assert_true(taken > 0 && (size_t)taken < BIG);
+    loop_arm(client.loop, &client.timer, 5000, on_time);
+    while (client.writable == 0 && !client.over) {
+        loop_run(client.loop);
+    }
+    assert_int_equal(client.writable, 1);
+    assert_int_equal(transport_write(client.t, &iov, 1), -ECONNRESET);
+    sends_left = -1;
+    close_pair(&client, &server);
+    free(bytes);
+}
+
+static const char ping[] = "*1\r\n$4\r\nPING\r\n";
+
+/* limit: TLS_STEPS_A_TURN. Whoever has work with keys to be done waits for a turn with few others.
+ */
+static void test_few_handshakes_in_a_turn(void **state)
+{
+    (void)state;
+    static struct peer crowd[CROWD];
+    struct tls_settings s = {
+        .side = TLS_ACCEPTS, .cert_file = cert("server.crt"), .key_file = cert("server.key")};
+    struct tls_ctx *ctx = ctx_of(&s);
+    struct loop *loop = loop_new(NULL, NULL);
+    int fds[CROWD][2];
+    for (size_t i = 0; i < CROWD; i++) {
+        crowd[i] = (struct peer){.ctx = ctx, .loop = loop};
+        assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds[i]), 0);
+        assert_int_equal(write(fds[i][1], ping, sizeof ping - 1), sizeof ping - 1);
+        on_accept(&crowd[i], fds[i][0]);
+    }
+    for (size_t ended = 0, turns = 0; ended < CROWD; turns++) {
+        size_t before = ended;
+        loop_run(loop); /* one that ends stops it, at the end of the turn */
+        ended = 0;
+        for (size_t i = 0; i < CROWD; i++) {
+            ended += crowd[i].ended ? 1 : 0;
+        }
+        assert_true(ended - before <= TLS_STEPS_A_TURN);
+        assert_true(turns < CROWD);
+    }
+    for (size_t i = 0; i < CROWD; i++) {
+        transport_close(&crowd[i].t);
+        close(fds[i][1]);
+    }
+    loop_free(&loop);
+    tls_ctx_free(&ctx);
+}
+
+/* A client of plain bytes is told so in them, also where they come one by one. */
+static void client_without_tls(size_t first)
+{
     static struct peer server;
     struct tls_settings s = {
         .side = TLS_ACCEPTS, .cert_file = cert("server.crt"), .key_file = cert("server.key")};
-    static const char ping[] = "*1\r\n$4\r\nPING\r\n";
     static const char words[] = "-ERR This port takes TLS connections only\r\n";
     char said[128];
     int fds[2];
     server = (struct peer){.ctx = ctx_of(&s), .loop = loop_new(NULL, NULL)};
     assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK, 0, fds), 0);
-    assert_int_equal(write(fds[1], ping, sizeof ping - 1), sizeof ping - 1);
+    assert_int_equal(write(fds[1], ping, first), first);
     on_accept(&server, fds[0]);
+    loop_arm(server.loop, &server.timer, 20, on_time);
     while (!server.ended) {
+        if (server.over && first < sizeof ping - 1) {
+            size_t rest = sizeof ping - 1 - first;
+            assert_int_equal(write(fds[1], ping + first, rest), rest);
+            first = sizeof ping - 1;
+        }
         loop_run(server.loop);
     }
+    loop_disarm(server.loop, &server.timer);
     assert_int_equal(server.last_read, -EPROTO);
     assert_non_null(strstr(server.words, "the other side speaks no TLS"));
     assert_int_equal(read(fds[1], said, sizeof said), sizeof words - 1);
@@ -323,6 +404,13 @@ static void test_client_without_tls(void **state)
     close(fds[1]);
     loop_free(&server.loop);
     tls_ctx_free(&server.ctx);
+}
+
+static void test_client_without_tls(void **state)
+{
+    (void)state;
+    client_without_tls(sizeof ping - 1);
+    client_without_tls(1);
 }
 
 /* Within the handshake: an end, and a close of our own. */
@@ -354,11 +442,17 @@ static void test_client_that_leaves(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_bytes_arrive),       cmocka_unit_test(test_reader_with_little_room),
-        cmocka_unit_test(test_reader_that_stops),  cmocka_unit_test(test_half_close_behind_much),
-        cmocka_unit_test(test_close_is_an_end),    cmocka_unit_test(test_hangup_while_paused),
-        cmocka_unit_test(test_server_without_tls), cmocka_unit_test(test_client_without_tls),
+        cmocka_unit_test(test_bytes_arrive),
+        cmocka_unit_test(test_reader_with_little_room),
+        cmocka_unit_test(test_reader_that_stops),
+        cmocka_unit_test(test_half_close_behind_much),
+        cmocka_unit_test(test_close_is_an_end),
+        cmocka_unit_test(test_hangup_while_paused),
+        cmocka_unit_test(test_server_without_tls),
+        cmocka_unit_test(test_client_without_tls),
         cmocka_unit_test(test_client_that_leaves),
+        cmocka_unit_test(test_few_handshakes_in_a_turn),
+        cmocka_unit_test(test_break_in_the_middle_of_a_write),
     };
     return cmocka_run_group_tests(tests, certs_make, certs_remove);
 }
