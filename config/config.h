@@ -79,7 +79,7 @@ struct config_tls {
 
 /* TLS of clients. */
 struct config_tls_clients {
-    struct config_addrs listen;
+    struct config_addrs listen, read_listen;
     char *cert_file, *key_file;
     char *ca_file;
     enum config_tls_auth auth;
@@ -162,7 +162,13 @@ struct config_service {
 /* Whether the service is to read from replicas, be it that no client asks for it. */
 static inline bool config_reads_replicas(const struct config_service *s)
 {
-    return s->read_policy != READS_PRIMARY || s->read_listen.count > 0;
+    return s->read_policy != READS_PRIMARY || s->read_listen.count > 0 ||
+           s->clients.read_listen.count > 0;
+}
+
+static inline bool config_listens_with_tls(const struct config_service *s)
+{
+    return s->clients.listen.count > 0 || s->clients.read_listen.count > 0;
 }
 
 struct config {

@@ -162,6 +162,7 @@ static void free_tls(struct config_tls *tls)
 static void free_clients(struct config_tls_clients *clients)
 {
     free(clients->listen.v);
+    free(clients->read_listen.v);
     free(clients->cert_file);
     free(clients->key_file);
     free(clients->ca_file);

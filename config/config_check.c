@@ -230,11 +230,13 @@ static void check_tls(const struct check *c, size_t section, const struct config
 static void check_tls_clients(const struct check *c, size_t section, const struct config_service *s)
 {
     const struct config_tls_clients *clients = &s->clients;
-    if (clients->listen.count > 0 && clients->cert_file == NULL) {
+    const char *listens = clients->listen.count > 0 ? "tls-listen" : "read-tls-listen";
+    bool any = config_listens_with_tls(s);
+    if (any && clients->cert_file == NULL) {
         config_report_add(c->report, CONFIG_ERROR,
-                          "%s: 'tls-listen' in [service %s] needs a certificate; add tls-cert-file "
-                          "and tls-key-file",
-                          where(c, section, "tls-listen"), s->name);
+                          "%s: '%s' in [service %s] needs a certificate; add tls-cert-file and "
+                          "tls-key-file",
+                          where(c, section, listens), listens, s->name);
     }
     if (clients->key_file != NULL && clients->cert_file == NULL) {
         config_report_add(c->report, CONFIG_ERROR,
@@ -242,18 +244,17 @@ static void check_tls_clients(const struct check *c, size_t section, const struc
                           "tls-cert-file",
                           where(c, section, "tls-key-file"), s->name);
     }
-    if (clients->listen.count > 0 && clients->auth != CONFIG_AUTH_NO && clients->ca_file == NULL) {
+    if (any && clients->auth != CONFIG_AUTH_NO && clients->ca_file == NULL) {
         config_report_add(c->report, CONFIG_ERROR,
                           "%s: 'tls-auth-clients' in [service %s] needs to know whom to trust; add "
                           "tls-auth-ca-file",
                           where(c, section, "tls-auth-clients"), s->name);
     }
-    if (clients->listen.count == 0 && clients->cert_file != NULL) {
-        config_report_add(
-            c->report, CONFIG_WARNING,
-            "%s: 'tls-cert-file' does nothing without tls-listen in [service %s]; add "
-            "that, or leave it out",
-            where(c, section, "tls-cert-file"), s->name);
+    if (!any && clients->cert_file != NULL) {
+        config_report_add(c->report, CONFIG_WARNING,
+                          "%s: 'tls-cert-file' does nothing without tls-listen or read-tls-listen "
+                          "in [service %s]; add one, or leave it out",
+                          where(c, section, "tls-cert-file"), s->name);
     }
 }
 
@@ -332,16 +333,17 @@ static bool overlap(const struct addr *a, const struct addr *b)
 struct ears {
     const char *key;
     const struct config_addrs *at;
+    bool tls;
 };
-#define EARS_KINDS 3
-#define EARS_TLS   2
+#define EARS_KINDS 4
 
 static struct ears ears_of(const struct config_service *s, size_t kind)
 {
     switch (kind) {
-    case 0: return (struct ears){"listen", &s->listen};
-    case EARS_TLS: return (struct ears){"tls-listen", &s->clients.listen};
-    default: return (struct ears){"read-listen", &s->read_listen};
+    case 0: return (struct ears){"listen", &s->listen, false};
+    case 1: return (struct ears){"read-listen", &s->read_listen, false};
+    case 2: return (struct ears){"tls-listen", &s->clients.listen, true};
+    default: return (struct ears){"read-tls-listen", &s->clients.read_listen, true};
     }
 }
 
@@ -370,7 +372,7 @@ static struct ear ear_at(const struct check *c, size_t i)
                         .where = i < origin->count ? origin->where[i] : where(c, section, ears.key),
                         .refused = origin->bad,
                         .authenticated =
-                            list % EARS_KINDS == EARS_TLS &&
+                            ears.tls &&
                             c->config->services[list / EARS_KINDS].clients.auth == CONFIG_AUTH_YES};
 }
 
@@ -451,8 +453,7 @@ static void drop_default_listeners(const struct check *c)
     for (size_t i = 0; i < c->config->service_count; i++) {
         struct config_service *s = &c->config->services[i];
         size_t section = service_section(c, i);
-        if (origin_of(c, section, "tls-listen")->count > 0 &&
-            origin_of(c, section, "listen")->count == 0) {
+        if (config_listens_with_tls(s) && origin_of(c, section, "listen")->count == 0) {
             s->listen.count = 0;
         }
     }

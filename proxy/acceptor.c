@@ -14,9 +14,9 @@
 struct endpoint {
     struct acceptor *acceptor;
     size_t service;
-    bool tls;
     const struct addr *at;
-    bool reader; /* one of read-listen */
+    bool reader; /* one of read-listen or read-tls-listen */
+    bool tls;
     struct listener *listener;
 };
 
@@ -88,8 +88,8 @@ static bool open_endpoint(struct loop *loop, struct endpoint *e)
                   addr_text(e->at, text), log_quote(slice_str(problem)));
         return false;
     }
-    log_notice("listening", "service=%s address=%s%s", service->name, addr_text(e->at, text),
-               e->tls ? " tls=yes" : (e->reader ? " for=reads" : ""));
+    log_notice("listening", "service=%s address=%s%s%s", service->name, addr_text(e->at, text),
+               e->reader ? " for=reads" : "", e->tls ? " tls=yes" : "");
     return true;
 }
 
@@ -115,6 +115,7 @@ struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
         list_endpoints(a, i, &config->services[i].listen, false, false);
         list_endpoints(a, i, &config->services[i].read_listen, true, false);
         list_endpoints(a, i, &config->services[i].clients.listen, false, true);
+        list_endpoints(a, i, &config->services[i].clients.read_listen, true, true);
     }
     for (size_t i = 0; i < a->endpoint_count; i++) {
         if (!open_endpoint(loop, &a->endpoints[i])) {

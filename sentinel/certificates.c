@@ -128,7 +128,7 @@ struct certificates *certificates_load(const struct config *config, struct confi
     for (size_t i = 0; i < config->service_count; i++) {
         const struct config_service *s = &config->services[i];
         struct tls_settings clients = of_clients(s), nodes = to_others(&s->tls);
-        load(c, s, s->name, keys_of_clients, s->clients.listen.count > 0 ? &clients : NULL, report);
+        load(c, s, s->name, keys_of_clients, config_listens_with_tls(s) ? &clients : NULL, report);
         load(c, s, s->name, keys_to_others, s->tls.on ? &nodes : NULL, report);
     }
     for (size_t i = 0; i < config->group_count; i++) {

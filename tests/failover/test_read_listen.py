@@ -1,10 +1,14 @@
 """The endpoint that only reads: one replica serves each of its sessions, and nothing is written."""
 
 import contextlib
+import socket
 
 import pytest
 
+from support import tls
 from support.crowd import Crowd
+from support.procs import Port
+from support.proxy import joined
 from support.readers import Constant, scripts
 from support.replicas import Landed, ReplicaStage, moved_about
 from support.resp import Conn, Push, ServerError, encode
@@ -232,6 +236,32 @@ def test_a_session_moves_when_its_replica_goes(stage, how):
             assert client.is_open() and subscriber.is_open()
         assert not [e for e in proxy.entries() if e.level in ("warning", "error")
                     and "session" in (e.event or "")]
+
+
+def test_tls_beside_the_plain_one(stage):
+    """read-tls-listen is the same, through the loss of a replica."""
+    certs, port = tls.certs(), Port()
+    address = ("127.0.0.1", port.number)
+    tls.speaks(address, certs.client_context())
+    settings = {**ONLY_HERE, "read-tls-listen": joined(address),
+                **certs.listener("service.mymaster")}
+    with stage.through(settings, fit=()) as proxy:
+        wait_until(lambda: home(stage), 10, "a replica that serves")
+        with Conn(address, 20) as secured, reader(stage) as plain:
+            for client in (secured, plain):
+                assert client.ok("GET", "k") == b"value"
+                assert client.pipeline([("SET", "k", "written"), ("GET", "k")]) == \
+                    [READONLY, b"value"]
+            gone = home(stage, secured)
+            gone.node.kill()
+            wait_until(lambda: home(stage, secured) not in (None, gone), 10, "another replica")
+            assert secured.ok("GET", "k") == plain.ok("GET", "k") == b"value"
+        with socket.create_connection(address, 5) as client:
+            client.sendall(encode("PING"))
+            assert client.recv(200) == b"-ERR This port takes TLS connections only\r\n"
+        listening = [e for e in proxy.entries("listening") if e["address"] == joined(address)]
+        assert [(e["for"], e["tls"]) for e in listening] == [("reads", "yes")]
+    port.release()
 
 
 @pytest.mark.parametrize("policy", ["prefer-replica", "replica"])

@@ -243,8 +243,19 @@ static void test_tls(void **state)
          .said = "E v.ini:6: 'tls-auth-clients' in [service a] needs to know whom to trust; add "
                  "tls-auth-ca-file\n"},
         {.file = SENTINEL_LINES "[service a]\ntls-cert-file = c\n",
-         .said = "W v.ini:4: 'tls-cert-file' does nothing without tls-listen in [service a]; add "
-                 "that, or leave it out\n"},
+         .said = "W v.ini:4: 'tls-cert-file' does nothing without tls-listen or read-tls-listen "
+                 "in [service a]; add one, or leave it out\n"},
+        {.file = SENTINEL_LINES "[service a]\nlisten = h:1\nread-tls-listen = h:2\n",
+         .said = "E v.ini:5: 'read-tls-listen' in [service a] needs a certificate; add "
+                 "tls-cert-file and tls-key-file\n"},
+        {.file = SENTINEL_LINES "[service a]\nread-tls-listen = h:2\ntls-cert-file = c\n"
+                                "tls-auth-clients = yes\n",
+         .said = "E v.ini:6: 'tls-auth-clients' in [service a] needs to know whom to trust; add "
+                 "tls-auth-ca-file\n"},
+        {.file = SENTINEL_LINES "[service a]\nread-tls-listen = h:2\ntls-cert-file = c\n"
+                                "read-listen = h:2\n",
+         .said = "E v.ini:4: [service a] listens on h:2 and [service a] on h:2 (v.ini:6); give one "
+                 "of them another port\n"},
         {.file =
              SENTINEL_LINES "[service a]\ntls-key-file = c\ntls-client-key-file = d\ntls = yes\n",
          .said = "E v.ini:5: 'tls-client-key-file' without a certificate in [service a]; add "
@@ -265,7 +276,8 @@ static void test_tls(void **state)
         /* Whoever gets in has a certificate, and then the proxy's password is theirs. */
         {.file =
              SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
-                            "c\ntls-auth-clients = yes\ntls-auth-ca-file = d\n",
+                            "c\ntls-auth-clients = yes\ntls-auth-ca-file = d\n"
+                            "read-tls-listen = 0.0.0.0:2\n",
          .said = ""},
         {.file =
              SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
@@ -286,6 +298,13 @@ static void test_tls(void **state)
     struct loaded l = load_good(&alone);
     assert_int_equal(l.config->services[0].listen.count, 0);
     assert_int_equal(l.config->services[0].clients.listen.count, 1);
+    free_loaded(&l);
+    static const struct config_case reads = {
+        .file = SENTINEL_LINES "[service a]\nread-tls-listen = h:1\ntls-cert-file = c\n"};
+    l = load_good(&reads);
+    assert_int_equal(l.config->services[0].listen.count, 0);
+    assert_int_equal(l.config->services[0].clients.read_listen.count, 1);
+    assert_true(config_reads_replicas(&l.config->services[0]));
     free_loaded(&l);
 }
 
