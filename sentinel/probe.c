@@ -15,6 +15,8 @@
 #define PROBE_REOPEN_MS RECONNECT_MIN_MS
 /* After a failure of this machine's own, such as no descriptor. */
 #define PROBE_LOCAL_RETRY_MS 100u
+/* Connections in a row that end in the face of their first question: one may be a crash's. */
+#define PROBE_SNUBS 3u
 
 struct probe {
     uint32_t magic;
@@ -25,7 +27,9 @@ struct probe {
     struct wheel_timer timer; /* the end of waiting while asking, else the next question */
     uint64_t interval_ms;
     bool asking, auth_pending, kept; /* kept: this connection has answered before */
-    uint64_t begun_ms;               /* of the connection */
+    bool opened;
+    unsigned snubs;    /* connections in a row that were opened and ended without an answer */
+    uint64_t begun_ms; /* of the connection */
     uint64_t asked_ms;
     /* The last answer. */
     enum node_role role;
@@ -89,7 +93,18 @@ static void on_timer(struct wheel_timer *timer)
 
 static void on_opened(void *owner)
 {
-    (void)owner; /* the question is already on its way */
+    struct probe *p = owner;
+    p->opened = true; /* the question is already on its way */
+}
+
+/* As a node does that speaks TLS only, and is not asked for it. */
+static void note_snub(struct probe *p)
+{
+    p->snubs += p->opened && !p->kept && p->group->tls == NULL ? 1 : 0;
+    if (p->snubs == PROBE_SNUBS) {
+        log_tls_failure(p,
+                        "it ends connections before it answers; if it speaks TLS, set tls = yes");
+    }
 }
 
 void probe_note_auth(struct probe_group *group, const struct reply *reply)
@@ -124,6 +139,7 @@ static void on_reply(void *owner, const struct reply *reply)
     }
     struct addr master;
     p->kept = true;
+    p->snubs = 0;
     p->group->tls_trouble[0] = '\0';
     enum role role = reply_read_role(reply, &master);
     address_map_apply(p->group->map, &master);
@@ -150,6 +166,7 @@ static void on_lost(void *owner, const char *why)
     if (p->wire.untrusted) {
         log_tls_failure(p, why);
     }
+    note_snub(p);
     if (p->asking && !p->kept) {
         fail(p);
         return;
@@ -169,7 +186,7 @@ static void ask(struct probe *p)
     p->asking = true;
     if (p->wire.transport == NULL) {
         p->begun_ms = p->asked_ms;
-        p->kept = false;
+        p->kept = p->opened = false;
         wire_open(&p->wire, p->group->loop, &p->at, service->connect_timeout_ms, &events, p);
         wire_secure(&p->wire, p->group->tls, &p->name);
         p->auth_pending = wire_put_auth(&p->wire, service->user, service->password);

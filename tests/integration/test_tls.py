@@ -57,9 +57,69 @@ def proxied(address, certs, settings=None, **options):
         yield proxy, sentinel
 
 
+class RawTls:
+    """A client that has its TLS in its own hands, and sends pieces of what that makes."""
+
+    def __init__(self, address, context, piece=1 << 16):
+        self.sock = socket.create_connection(address, 10)
+        self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self._in, self._out, self._piece = ssl.MemoryBIO(), ssl.MemoryBIO(), piece
+        self._tls = context.wrap_bio(self._in, self._out, server_hostname=tls.NAME)
+        self._do(self._tls.do_handshake)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def _flush(self, behind=b""):
+        data = self._out.read() + behind
+        for at in range(0, len(data), self._piece):
+            self.sock.sendall(data[at : at + self._piece])
+
+    def _do(self, call, *words):
+        while True:
+            try:
+                done = call(*words)
+                self._flush()
+                return done
+            except ssl.SSLWantReadError:
+                self._flush()
+                data = self.sock.recv(1 << 16)
+                if data:
+                    self._in.write(data)
+                else:
+                    self._in.write_eof()
+
+    def send(self, data):
+        self._do(self._tls.write, data)
+
+    def end(self, behind=b""):
+        """Says that nothing more will be; sends `behind` as it is."""
+        with contextlib.suppress(ssl.SSLWantReadError):
+            self._tls.unwrap()
+        self._flush(behind)
+
+    def read(self, n):
+        data = b""
+        while len(data) < n:
+            data += self._do(self._tls.read, n - len(data))
+        return data
+
+    def read_all(self):
+        """To the end, of which the peer has to tell."""
+        data = []
+        with contextlib.suppress(ssl.SSLZeroReturnError):
+            while True:
+                data.append(self._do(self._tls.read, 1 << 16))
+        return b"".join(data)
+
+
 def said(proxy, event, words):
     """Waits until a line of that event has those words."""
-    wait_until(lambda: any(words in entry.get("error", "") for entry in proxy.entries(event)), 10,
+    wait_until(lambda: any(words in entry.get("error", entry.get("reason", ""))
+                           for entry in proxy.entries(event)), 10,
                f"{event} with {words!r}:\n{proxy.log()[-2000:]}")
 
 
@@ -127,6 +187,93 @@ def test_half_close_gets_all_answers(proxy):
         for _ in range(20):
             assert client.read(10) == b"y" * 100_000
         assert client.closed()
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+def test_end_of_tls_gets_all_answers(proxy, certs, version):
+    """close_notify without FIN: the client says nothing more, and waits."""
+    with RawTls(proxy.address, certs.client_context(version=version)) as client:
+        client.send(encode("ECHO", "y" * 100_000) * 20 + encode("INCR", f"end:{version}"))
+        client.end()
+        said = client.read_all()
+        assert said[:9] == b"$100000\r\n"
+        assert said.count(b"y") == 2_000_000 and said.endswith(b"\r\n:1\r\n")
+    assert proxy.call("GET", f"end:{version}") == b"1"
+
+
+def test_what_follows_the_end_of_tls_is_nothing(proxy, certs):
+    """Neither what is encrypted behind it, nor what is not."""
+    context = certs.client_context(version=ssl.TLSVersion.TLSv1_3)
+    with RawTls(proxy.address, context) as client, RawTls(proxy.address, context) as other:
+        other.send(encode("ECHO", "x"))
+        client.send(encode("INCR", "before"))
+        client.end(encode("INCR", "behind") + b"\x17\x03\x03\x00\x20" + b"x" * 32)
+        assert client.read_all() == b":1\r\n"
+    assert proxy.call("GET", "behind") is None
+
+
+def test_bytes_of_a_connection_one_by_one(proxy, certs):
+    """The handshake too: each takes part in a record, no record in a byte."""
+    with RawTls(proxy.address, certs.client_context(), piece=1) as client:
+        client.send(encode("ECHO", "crumbs"))
+        assert client.read(12) == b"$6\r\ncrumbs\r\n"
+
+
+def test_small_records(proxy, certs):
+    """max_fragment_length: records of 512 bytes, which are one part of a write each."""
+    host, port = proxy.address
+    words = ["openssl", "s_client", "-connect", f"{host}:{port}", "-maxfraglen", "512", "-quiet",
+             "-CAfile", certs.path("ca.crt")]
+    proxy.call("SET", "fragments", "f" * 200_000)
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.DEVNULL) as client:
+        client.stdin.write(encode("GET", "fragments") + encode("QUIT"))
+        client.stdin.flush()
+        said = client.stdout.read()
+    assert said == b"$200000\r\n" + b"f" * 200_000 + b"\r\n+OK\r\n"
+
+
+def test_keys_are_renewed(proxy, certs):
+    """KeyUpdate, asked for both ways in the midst of requests."""
+    host, port = proxy.address
+    words = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_3", "-CAfile",
+             certs.path("ca.crt")]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                          stderr=subprocess.STDOUT) as client:
+        for number in range(20):
+            client.stdin.write(b"ECHO answer-%d\r\n" % number)
+            client.stdin.flush()
+            while b"answer-%d" % number not in (line := client.stdout.readline()):
+                assert line, "the connection ended"
+            client.stdin.write(b"K\n")  # a line of that alone is for s_client
+            client.stdin.flush()
+            while b"KEYUPDATE" not in (line := client.stdout.readline()):
+                assert line, "the connection ended"
+        client.stdin.write(b"QUIT\r\n")
+        client.stdin.flush()
+        client.communicate(timeout=20)
+    assert proxy.call("PING") == "PONG"
+
+
+def test_nothing_before_the_handshake_is_over(proxy, certs):
+    """Early data, which might be somebody's copy, is not taken: tickets say so."""
+    with tempfile.TemporaryDirectory() as directory:
+        host, port = proxy.address
+        ticket = os.path.join(directory, "ticket")
+        words = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_3", "-CAfile",
+                 certs.path("ca.crt")]
+        subprocess.run([*words, "-quiet", "-sess_out", ticket], input=b"QUIT\r\n", check=True,
+                       capture_output=True, timeout=20)
+        told = subprocess.run(["openssl", "sess_id", "-in", ticket, "-noout", "-text"], check=True,
+                              capture_output=True, timeout=20).stdout
+        assert b"Max Early Data: 0" in told, told
+        early = os.path.join(directory, "early")
+        with open(early, "wb") as file:
+            file.write(encode("INCR", "early"))
+        tried = subprocess.run([*words, "-sess_in", ticket, "-early_data", early],
+                               input=b"QUIT\r\n", check=False, capture_output=True, timeout=20)
+        assert b"Reused, TLSv1.3" in tried.stdout, tried.stdout
+    assert proxy.call("GET", "early") is None
 
 
 def test_quit_is_answered_before_the_end(proxy):
@@ -248,6 +395,50 @@ def test_node_that_wants_our_certificate(node, certs):
         said(proxy, "node-tls-failed", "the other side refuses: certificate required")
 
 
+@pytest.mark.parametrize("cert, words", [
+    ("expired", "CN=expired,O=Vedette tests expired on 20"),
+    ("elsewhere", "is for another name or address: DNS:elsewhere.example"),
+    ("alone", "CN=alone,O=Vedette tests is refused: self-signed certificate"),
+    ("foreign", "CN=foreign,O=Vedette tests is refused: unable to get local issuer certificate"),
+    (None, "no TLS handshake in time"),
+])
+def test_sentinel_that_is_not_trusted(certs, cert, words):
+    """None: it speaks no TLS. It is not asked, and why is said."""
+    with contextlib.ExitStack() as stack:
+        address = (stack.enter_context(TlsRelay(None, certs, cert)) if cert
+                   else stack.enter_context(Silent())).address
+        proxy = stack.enter_context(Proxy(
+            [address], {"proxy.workers": 1, "hold-timeout": "1s", **certs.upstream("sentinel")}))
+        with proxy.connect() as client:
+            assert client.call("PING") == ServerError(NOT_EXECUTED)
+        said(proxy, "sentinel-unreachable", words)
+
+
+class Silent:
+    """Accepts, and never says anything."""
+
+    def __init__(self):
+        self._port = Port()
+        self.address = ("127.0.0.1", self._port.number)
+        self._listener = socket.create_server(self.address)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._listener.close()
+        self._port.release()
+
+
+def test_node_with_tls_that_is_not_asked_for_it(node):
+    """tls = yes was forgotten."""
+    with FakeSentinel(node.address, epoch=1) as sentinel, \
+            Proxy([sentinel.address], {"proxy.workers": 1, "hold-timeout": "1s"}) as proxy:
+        with proxy.connect() as client:
+            assert client.call("PING") == ServerError(NOT_EXECUTED)
+        said(proxy, "node-tls-failed", "if it speaks TLS, set tls = yes")
+
+
 def test_node_without_tls(certs):
     with tempfile.TemporaryDirectory() as directory:
         node = Node(directory)
@@ -304,6 +495,61 @@ def test_new_certificate_for_new_connections(node, certs, how):
             assert client.ok("PING") == "PONG"
             loaded = proxy.entries("certificates-loaded")
             assert loaded and loaded[0]["section"] == "mymaster"
+
+
+def test_tickets_of_before_are_void(node, certs):
+    """Whoever was trusted by the old files shows anew who it is."""
+    with tempfile.TemporaryDirectory() as directory:
+        trusted = os.path.join(directory, "trusted.crt")
+        shutil.copy(certs.path("ca.crt"), trusted)
+        with proxied(node.address, certs, {NODE + ".tls-auth-clients": "yes",
+                                           NODE + ".tls-auth-ca-file": trusted}) as (proxy, _):
+            proxy.wait_serving()
+            context = certs.client_context()
+            with Resumable(proxy.address, context) as first:
+                session = first.session()
+            with Resumable(proxy.address, context, session) as again:
+                assert again.sock.session_reused
+                session = again.session()
+            shutil.copy(certs.path("other-ca.crt"), trusted + ".new")
+            os.rename(trusted + ".new", trusted)
+            wait_until(lambda: proxy.entries("certificates-loaded"), 10, "the other authority")
+            with pytest.raises((ssl.SSLError, ConnectionError)), \
+                    Resumable(proxy.address, context, session) as refused:
+                refused.session()
+            said(proxy, "client-tls-failed", "is refused: self-signed certificate in")
+
+
+class Resumable:
+    def __init__(self, address, context, session=None):
+        self.sock = context.wrap_socket(socket.create_connection(address, 10),
+                                        server_hostname=tls.NAME, session=session)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.sock.close()
+
+    def session(self):
+        """What to go on with the next time; it comes with the first answer."""
+        self.sock.sendall(encode("PING"))
+        assert self.sock.recv(100) == b"+PONG\r\n"
+        return self.sock.session
+
+
+def test_key_before_its_certificate(node, certs):
+    """Replaced one after the other: nothing is used before they fit."""
+    with own_files(certs) as (_, settings), proxied(node.address, certs, settings) as (proxy, _):
+        proxy.wait_serving()
+        old = serial_of(proxy, certs)
+        paths = {kind: settings[f"{NODE}.tls-{word}-file"]
+                 for kind, word in (("crt", "cert"), ("key", "key"))}
+        shutil.copy(certs.path("second.key"), paths["key"])
+        said(proxy, "certificates-not-loaded", "is not that of CN=server,O=Vedette tests in '")
+        assert serial_of(proxy, certs) == old
+        shutil.copy(certs.path("second.crt"), paths["crt"])
+        wait_until(lambda: serial_of(proxy, certs) != old, 10, "the new certificate")
 
 
 def test_bad_certificate_changes_nothing(node, certs):
