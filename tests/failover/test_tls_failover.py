@@ -39,7 +39,7 @@ def test_crash():
 
 @contextlib.contextmanager
 def own_certificate(certs):
-    """({kind: path}, replace): server.crt and its key, and what puts second.crt in their place."""
+    """({kind: path}, put): server.crt and its key, and what puts those of another name there."""
     with tempfile.TemporaryDirectory() as directory:
         paths = {kind: os.path.join(directory, f"mine.{kind}") for kind in ("crt", "key")}
 
@@ -48,31 +48,85 @@ def own_certificate(certs):
                 shutil.copy(certs.path(f"{name}.{kind}"), path + ".new")
                 os.rename(path + ".new", path)
         put("server")
-        yield paths, lambda: put("second")
+        yield paths, put
 
 
+@pytest.mark.parametrize("planned", [True, False])
 @judged
-def test_planned_while_certificates_change():
-    """That of the proxy, and those of all nodes and Sentinels: nobody notices."""
+def test_while_certificates_change(planned):
+    """Those that the proxy shows to its clients, the nodes and the Sentinels, and those of the nodes,
+    before the failover and in the midst of it: nobody notices."""
     certs = tls.certs()
-    with own_certificate(certs) as (paths, replace), \
-            Cluster(1, tls=certs) as cluster:
-        settings = {"tls-cert-file": paths["crt"], "tls-key-file": paths["key"]}
-        with Proxy(cluster.sentinel_addresses, settings, tls=certs) as proxy:
+    with own_certificate(certs) as (paths, put), Cluster(1, tls=certs) as cluster:
+        to_others = {"tls-client-cert-file": paths["crt"], "tls-client-key-file": paths["key"]}
+        settings = {"tls-cert-file": paths["crt"], "tls-key-file": paths["key"], **to_others}
+        with Proxy(cluster.sentinel_addresses, settings, sentinel_settings=to_others,
+                   tls=certs) as proxy:
             proxy.wait_serving()
             with Load(proxy.address, CLIENTS, DEPTH, rate=1500) as load:
                 load.wait_acks(300)
-                replace()
+                put("second")
                 for node in cluster.nodes:
                     node.call("CONFIG", "SET", "tls-cert-file", certs.path("second.crt"),
                               "tls-key-file", certs.path("second.key"))
-                wait_until(lambda: proxy.entries("certificates-loaded"), 10, "the new certificate")
+                wait_until(lambda: len(proxy.entries("certificates-loaded")) >= 3, 10,
+                           "the new certificate on all sides")
                 load.wait_acks(300)
-                old = cluster.failover()
+                old, begun = cluster.primary, time.time()
+                if planned:
+                    cluster.failover()
+                else:
+                    old.kill()
+                put("server")
                 new = cluster.wait_primary(old)
+                wait_until(lambda: len(proxy.entries("certificates-loaded")) >= 6, 10,
+                           "the old certificate on all sides")
                 load.wait_acks(300)
                 load.stop()
-                assert check_load(load, new)[INDOUBT] == 0
+                counts = check_load(load, new, None if planned else around(begun))
+                assert counts[INDOUBT] <= (0 if planned else CLIENTS * DEPTH)
+                assert not proxy.entries("certificates-not-loaded")
+
+
+NODES, SENTINELS, APP = "of-the-nodes", "of-the-sentinels", "of-the-application"
+
+
+@pytest.mark.parametrize("planned", [True, False])
+@judged
+def test_passwords_and_users(planned):
+    """One password of the nodes, another of the Sentinels, and clients with a user of their own."""
+    users = [("user app on >" + APP + " ~* &* +@all",)]
+    with Cluster(1, tls=tls.certs(),
+                 node_settings=[("requirepass", NODES), ("masterauth", NODES), *users],
+                 sentinel_settings=[("requirepass", SENTINELS),
+                                    ("sentinel auth-pass mymaster", NODES)]) as cluster, \
+            Proxy(cluster.sentinel_addresses, {"password": NODES},
+                  sentinel_settings={"password": SENTINELS}, tls=tls.certs()) as proxy:
+        proxy.wait_serving()
+        with Load(proxy.address, 10, DEPTH, rate=800, greeting=[("AUTH", "app", APP)]) as load, \
+                Load(proxy.address, 2, 2, rate=100, workload=idle) as others:
+            load.wait_acks(200)
+            old, begun = cluster.primary, time.time()
+            if planned:
+                cluster.failover()
+            else:
+                old.kill()
+            new = cluster.wait_primary(old)
+            load.wait_acks(300)
+            others.wait_acks(30)
+            load.stop()
+            others.stop()
+            counts = check_load(load, new, None if planned else around(begun))
+            assert counts[INDOUBT] <= (0 if planned else 10 * DEPTH)
+            assert others.connections == others.opened
+        assert len(proxy.entries("sentinel-up")) == 3
+        log = proxy.log()
+        assert not any(secret in log for secret in (NODES, SENTINELS, APP))
+
+
+def idle(client, number):
+    """Those without a user ask as the proxy itself."""
+    return encode("PING"), f"{client}-{number}"
 
 
 @contextlib.contextmanager

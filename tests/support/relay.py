@@ -7,10 +7,12 @@ marker (greetings, probes, other connections) passes untouched, so a test can ai
 import contextlib
 import selectors
 import socket
+import ssl
 import threading
 import time
 from collections import deque
 
+from . import tls
 from .procs import Port
 
 UP, DOWN = "up", "down"  # client to server, server to client
@@ -31,11 +33,17 @@ class Rule:
     drop_reply      (UP) nothing of the answer passes; both are reset once `reply` bytes of it came
     delay           this direction stands still for `seconds`
     trickle         from here on one byte per `seconds`
+    then            nothing happens, but the rule `then` begins at once in its direction, here
+
+    size: instead of a marker, any piece that has so many bytes and was sent at once, as TLS records
+    are.
     """
 
-    def __init__(self, action, direction=UP, marker=b"", after=0, reply=1, seconds=0.0):
+    def __init__(self, action, direction=UP, marker=b"", after=0, reply=1, seconds=0.0, size=None,
+                 then=None):
         self.action, self.direction, self.marker = action, direction, marker
         self.after, self.reply, self.seconds = after, reply, seconds
+        self.size, self.then = size, then
         self.fired = threading.Event()
         self._taken = False
 
@@ -52,6 +60,26 @@ class _Side:
         self.eof_in = False    # the peer sent FIN
         self.fin_out = False   # FIN is owed to the peer once out is empty
         self.fin_sent = False
+
+    def secure(self, context, **options):
+        """Speaks TLS from now on, for whoever is behind the relay."""
+        self.sock = context.wrap_socket(self.sock, do_handshake_on_connect=False, **options)
+        if not options.get("server_side"):
+            self._now(self.sock.do_handshake)
+
+    def receive(self):
+        """None: nothing now."""
+        return self._now(self.sock.recv, _CHUNK)
+
+    def send(self, data):
+        return self._now(self.sock.send, data)
+
+    @staticmethod
+    def _now(call, *words):
+        try:
+            return call(*words)
+        except (BlockingIOError, ssl.SSLWantReadError, ssl.SSLWantWriteError):
+            return None
 
 
 class _Pair:
@@ -78,14 +106,20 @@ class Relay:
 
     crumbs: what the server says is passed on byte by byte, each a packet of its own. rcvbuf: how much
     the kernel takes from a client while the relay does not.
+
+    In front of what speaks TLS it passes that as it comes; but if all tests are run over TLS, it
+    speaks TLS to both sides itself, so that rules hold for what is said, unless opens is False.
     """
 
-    def __init__(self, target=None, crumbs=False, rcvbuf=None):
+    def __init__(self, target=None, crumbs=False, rcvbuf=None, opens=True):
         self.crumbs, self._rcvbuf = crumbs, rcvbuf
         self._port = Port()
         self.address = ("127.0.0.1", self._port.number)
         self.port = self._port.number
         self.target = target
+        self._context = tls.context_of(target)
+        tls.speaks(self.address, self._context)
+        self._opens = tls.default() if self._context and opens else None  # whom it shows to be
         self.accepted = 0
         self.passed = {UP: 0, DOWN: 0}
         self._rules = []
@@ -121,6 +155,7 @@ class Relay:
         self._selector.close()
         self._wake_r.close()
         self._wake_w.close()
+        tls.speaks(self.address, None)
         self._port.release()
 
     def add(self, rule):
@@ -266,6 +301,8 @@ class Relay:
             sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         server.connect_ex(self.target)
         pair = _Pair(client, server)
+        if self._opens:
+            pair.side[DOWN].secure(self._opens.server_context(), server_side=True)
         pair.blackhole = self._frozen
         with self._lock:
             self._pairs.append(pair)
@@ -313,22 +350,33 @@ class Relay:
                 if side.sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
                     self._cut(pair, rst=True)
                     return
-                pair.connected = True
-            self._flush(pair, direction)
+                self._connected(pair)
+            if not pair.dead:
+                self._flush(pair, direction)
         if mask & selectors.EVENT_READ and not pair.dead and not pair.blackhole:
             self._read(pair, direction)
         self._watch(pair)
+
+    def _connected(self, pair):
+        pair.connected = True
+        if self._opens:
+            side = pair.side[UP]
+            self._set_mask(side.sock, 0, None)
+            try:
+                side.secure(self._context, server_hostname=tls.NAME)
+            except OSError:
+                self._cut(pair, rst=True)
 
     def _read(self, pair, direction):
         """From the socket that receives `direction`: its bytes travel the other way."""
         source = pair.side[direction]
         travel = _other(direction)
         try:
-            data = source.sock.recv(_CHUNK)
-        except BlockingIOError:
-            return
+            data = source.receive()
         except OSError:
             self._cut(pair, rst=True)
+            return
+        if data is None:
             return
         if not data:
             source.eof_in = True
@@ -385,8 +433,9 @@ class Relay:
         window = tail + data
         pair.tail[direction] = window[-256:]
         for rule in rules:
-            at = window.find(rule.marker)
-            if at < 0 or at + max(len(rule.marker), 1) <= len(tail):
+            at = len(tail) if rule.size else window.find(rule.marker)
+            if at < 0 or at + max(len(rule.marker), 1) <= len(tail) \
+                    or rule.size not in (None, len(data)):
                 continue
             rule._taken = True
             # A marker that began in an earlier piece has let that part through already.
@@ -404,6 +453,10 @@ class Relay:
             self._drain(pair, direction)
             self._close_one(pair, UP if action.endswith("server") else DOWN,
                             action.startswith("rst"))
+        elif action == "then":
+            pair.armed[rule.then.direction] = [rule.then, rule.then.after]
+            pair.side[direction].out += rest
+            self._flush(pair, direction)
         elif action == "half_close":
             pair.side[direction].fin_out = True
             self._flush(pair, direction)
@@ -446,12 +499,12 @@ class Relay:
             crumbs = self.crumbs and direction == DOWN
             step = 1 if pair.trickle[direction] or crumbs else len(side.out)
             try:
-                sent = side.sock.send(memoryview(side.out)[:step])
-            except BlockingIOError:
-                break
+                sent = side.send(memoryview(side.out)[:step])
             except OSError:
                 self._cut(pair, rst=True)
                 return
+            if sent is None:
+                break
             del side.out[:sent]
             if crumbs:
                 time.sleep(_CRUMB_PAUSE)
@@ -461,7 +514,7 @@ class Relay:
         if side.fin_out and not side.out and not side.fin_sent:
             side.fin_sent = True
             with contextlib.suppress(OSError):
-                side.sock.shutdown(socket.SHUT_WR)
+                socket.socket.shutdown(side.sock, socket.SHUT_WR)
             if pair.side[_other(direction)].fin_sent:
                 self._cut(pair, rst=False)
                 return

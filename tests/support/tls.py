@@ -43,6 +43,12 @@ class Certs:
             context.minimum_version = context.maximum_version = version
         return context
 
+    def server_context(self):
+        """How to show server.crt to clients of whom none is expected."""
+        context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+        context.load_cert_chain(self.path("server.crt"), self.path("server.key"))
+        return context
+
     def redis_lines(self, port, cert="server", auth="yes"):
         """Configuration of a Redis or Sentinel that speaks TLS only."""
         return ["port 0", f"tls-port {port}", "tls-replication yes",
