@@ -367,6 +367,38 @@ static void step_raw(unsigned how)
     }
 }
 
+/* What makes a session special, said by one of whom nothing is expected any more. */
+static void step_odd(struct client *c, unsigned how)
+{
+    static const char *const words[] = {
+        "*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$3\r\nOFF\r\n",
+        "*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$4\r\nSKIP\r\n",
+        "*3\r\n$6\r\nCLIENT\r\n$5\r\nREPLY\r\n$2\r\nON\r\n",
+        "*3\r\n$6\r\nCLIENT\r\n$8\r\nNO-EVICT\r\n$2\r\nON\r\n",
+        "*2\r\n$6\r\nCLIENT\r\n$2\r\nID\r\n",
+        "*4\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n$5\r\nBCAST\r\n",
+        "*5\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$2\r\nON\r\n$8\r\nREDIRECT\r\n$1\r\n7\r\n",
+        "*3\r\n$6\r\nCLIENT\r\n$8\r\nTRACKING\r\n$3\r\nOFF\r\n",
+        "*3\r\n$6\r\nCLIENT\r\n$7\r\nCACHING\r\n$3\r\nYES\r\n",
+        "*3\r\n$6\r\nCLIENT\r\n$7\r\nUNBLOCK\r\n$1\r\n7\r\n",
+        "*1\r\n$8\r\nREADONLY\r\n",
+        "*1\r\n$9\r\nREADWRITE\r\n",
+        "*3\r\n$6\r\nSCRIPT\r\n$4\r\nLOAD\r\n$8\r\nreturn 1\r\n",
+        "*3\r\n$4\r\nEVAL\r\n$8\r\nreturn 2\r\n$1\r\n0\r\n",
+        "*3\r\n$7\r\nEVALSHA\r\n$40\r\ne0e1f9fabfc9d4800c877a703b823ac0578ff8db\r\n$1\r\n0\r\n",
+        "*2\r\n$10\r\nPSUBSCRIBE\r\n$1\r\n*\r\n",
+        "*2\r\n$10\r\nSSUBSCRIBE\r\n$1\r\ns\r\n",
+        "*1\r\n$5\r\nMULTI\r\n",
+        "*1\r\n$4\r\nEXEC\r\n",
+    };
+    if (c->transport != NULL && !c->gone) {
+        const char *word = words[how % ARRAY_LEN(words)];
+        c->wild = true;
+        TRACE("client %td says %.60s\n", c - world.client, word);
+        net_send(c->transport, word, strlen(word));
+    }
+}
+
 static void step_client(unsigned how)
 {
     struct client *c = client_at(how);
@@ -497,6 +529,8 @@ static void step_rare(unsigned how)
                 world.client[i].excused = true;
             }
             worker_relieve(world.worker);
+        } else {
+            step_odd(client_at(how / 8), take());
         }
         return;
     case 2: client_subscribe(client_at(how / 4), take()); return;
