@@ -52,6 +52,8 @@ struct config_proxy {
     uint64_t buffer_memory;
     uint64_t drain_delay_ms, drain_timeout_ms;
     bool protected_mode;
+    char *user, *group; /* whom the process runs as; NULL: as it was started */
+    bool core_dumps;
 };
 
 /* Whether the other side has to prove who it is. */
@@ -95,6 +97,7 @@ struct config_sentinel {
     uint64_t connect_timeout_ms;
     uint64_t poll_interval_ms, poll_interval_fast_ms;
     uint32_t min_agree; /* CONFIG_AUTO: the majority of the reachable Sentinels */
+    bool learn;         /* those that the listed ones tell of have a say too */
     struct config_mappings address_map;
     struct config_tls tls;
 };
@@ -186,6 +189,8 @@ struct config_input {
     char *const *argv;    /* argv[0] is skipped; nothing else parses the command line */
     char *const *environ; /* ends with NULL; NULL: none */
     uint64_t fd_limit;    /* what config_raise_fd_limit returned; 0: not checked */
+    /* Passwords in argv and environ are overwritten, so that nobody sees them there. */
+    bool hide_secrets;
     /* A file already in memory, read instead of --config's; file_name stands in the messages. */
     struct slice file_text; /* p NULL: none */
     const char *file_name;

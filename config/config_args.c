@@ -135,10 +135,12 @@ static void read_set(struct arg_reader *r, struct config_args *args, struct slic
                    (int)name.n, name.p);
         return;
     }
-    struct config_arg_set set = {config_text_format("--set %.*s", (int)name.n, name.p),
-                                 slice_of(name.p, (size_t)(dot - name.p)),
-                                 slice_of(dot + 1, name.n - (size_t)(dot + 1 - name.p)),
-                                 slice_of(equals + 1, text.n - name.n - 1)};
+    char *in_argv = r->in->argv[r->next];
+    struct config_arg_set set = {.where = config_text_format("--set %.*s", (int)name.n, name.p),
+                                 .section = slice_of(name.p, (size_t)(dot - name.p)),
+                                 .key = slice_of(dot + 1, name.n - (size_t)(dot + 1 - name.p)),
+                                 .value = slice_of(equals + 1, text.n - name.n - 1)};
+    set.hide = r->in->hide_secrets ? in_argv + (set.value.p - in_argv) : NULL;
     add_set(args, &set);
 }
 
@@ -241,6 +243,7 @@ void config_args_apply(const struct config_args *args, struct draft *d)
         }
         draft_set(d, section, key, &from, set->value);
         if (key->type == TYPE_SECRET) {
+            config_hide(set->hide);
             config_report_add(report, CONFIG_WARNING,
                               "%s: other users of this machine can read the command line; use "
                               "password-file",

@@ -30,6 +30,7 @@ struct config_arg_set {
     char *where;          /* "--listen", "--set proxy.workers" */
     struct slice section; /* p NULL: the one service */
     struct slice key, value;
+    char *hide; /* where the value lies in argv; NULL: it stays */
 };
 
 /* Zero-initialised is empty; pointers but sets lie in argv. */

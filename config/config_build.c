@@ -207,6 +207,8 @@ void config_free(struct config **config)
         free(c->services[i].name);
     }
     free(c->services);
+    free(c->proxy.user);
+    free(c->proxy.group);
     free_origins(c->origins);
     free(c);
     *config = NULL;

@@ -65,6 +65,16 @@ static void check_credentials(const struct check *c, size_t section, const char 
     }
 }
 
+static void check_user(const struct check *c)
+{
+    if (c->config->proxy.group != NULL && c->config->proxy.user == NULL &&
+        !refused(c, DRAFT_PROXY, "user")) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'group' without 'user' in [proxy]; add user, or leave it out",
+                          where(c, DRAFT_PROXY, "group"));
+    }
+}
+
 /* Index of a service's section and of a group's. */
 static size_t service_section(const struct check *c, size_t service)
 {
@@ -540,6 +550,7 @@ static void check_descriptors(const struct check *c, uint64_t limit)
 void config_check(struct config *config, const struct config_input *in, struct draft *d)
 {
     struct check c = {config, d->report};
+    check_user(&c);
     choose_groups(&c, d);
     for (size_t i = 0; i < config->group_count; i++) {
         check_group(&c, d, i);

@@ -91,6 +91,8 @@ void draft_set_bad(struct draft_section *section, const struct config_key *key,
 
 /* Text made as by printf. Release with free(). */
 char *config_text_format(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/* Overwrites a secret that lies where others may read it, with stars; NULL: none. */
+void config_hide(char *secret);
 /* A copy for messages and comments: control characters become '?'. Release with free(). */
 char *config_printable_copy(const char *text);
 

@@ -242,8 +242,9 @@ static void apply_platform(char *const *environ, struct draft *d)
     }
 }
 
-void config_env_apply(char *const *environ, struct draft *d)
+void config_env_apply(const struct config_input *in, struct draft *d)
 {
+    char *const *environ = in->environ;
     struct buf ignored = {0};
     size_t prefix = strlen(PREFIX);
     for (size_t i = 0; environ != NULL && environ[i] != NULL; i++) {
@@ -256,6 +257,9 @@ void config_env_apply(char *const *environ, struct draft *d)
         const struct config_key *key = key_of_env(name);
         if (key != NULL) {
             set_key(d, key, copy, slice_str(equals + 1));
+            if (key->type == TYPE_SECRET && in->hide_secrets) {
+                config_hide(environ[i] + name.n + 1);
+            }
         } else if (from_kubernetes(name)) {
             buf_printf(&ignored, "%s%s", buf_len(&ignored) == 0 ? "" : ", ", copy);
         } else {

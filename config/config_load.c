@@ -20,6 +20,13 @@ static int on_pair(void *user, const char *section, const char *name, const char
     return 1;
 }
 
+/* inih has had each line on the stack. */
+static __attribute__((noinline)) void forget_lines(void)
+{
+    char room[4096];
+    secure_wipe(room, sizeof room);
+}
+
 static void parse_text(struct draft *d, const char *label, struct slice text)
 {
     struct config_file file;
@@ -29,6 +36,7 @@ static void parse_text(struct draft *d, const char *label, struct slice text)
     if (line != 0 && d->report->errors == errors) {
         draft_lost(d, "%s:%d: not understood; write [section] or key = value", label, line);
     }
+    forget_lines();
 }
 
 static void load_file(struct draft *d, const char *path)
@@ -67,7 +75,7 @@ static struct config *load(const struct config_input *in, const struct config_ar
         load_file(d, args->config);
     }
     settle_services(d, args, in->environ);
-    config_env_apply(in->environ, d);
+    config_env_apply(in, d);
     config_args_apply(args, d);
     struct config *config = config_build(d);
     config_check(config, in, d);

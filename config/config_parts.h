@@ -33,7 +33,7 @@ struct config_origins {
 /* REDIS_SENTINEL_MASTER; NULL when it is not set or empty. */
 const char *config_env_master(char *const *environ);
 /* Takes down what the environment sets, once all sections are known. */
-void config_env_apply(char *const *environ, struct draft *d);
+void config_env_apply(const struct config_input *in, struct draft *d);
 
 #define READ_PROBLEM_MAX 128
 /* Reads a file of at most max bytes. False, and in words why, when it can't be had. */

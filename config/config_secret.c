@@ -69,6 +69,13 @@ static const char *first_line(struct slice text, struct slice *line)
     return memchr(line->p, '\0', line->n) != NULL ? "it has a NUL byte" : NULL;
 }
 
+void config_hide(char *secret)
+{
+    for (char *c = secret; c != NULL && *c != '\0'; c++) {
+        *c = '*';
+    }
+}
+
 char *config_secret_read(const char *path, const char *where, struct config_report *report)
 {
     struct buf text = {0};

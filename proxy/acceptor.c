@@ -126,6 +126,20 @@ struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
     return a;
 }
 
+void acceptor_give(struct acceptor *a, uid_t uid, gid_t gid)
+{
+    char text[ADDR_TEXT_MAX];
+    for (size_t i = 0; i < a->endpoint_count; i++) {
+        const struct endpoint *e = &a->endpoints[i];
+        const char *problem = listener_give(e->listener, uid, gid);
+        if (problem != NULL) {
+            log_warning("socket-not-given", "address=%s uid=%u gid=%u error=%s",
+                        addr_text(e->at, text), (unsigned)uid, (unsigned)gid,
+                        log_quote(slice_str(problem)));
+        }
+    }
+}
+
 void acceptor_close(struct acceptor **where)
 {
     struct acceptor *a = *where;

@@ -3,6 +3,7 @@
 #define VEDETTE_PROXY_ACCEPTOR_H
 
 #include <stdbool.h>
+#include <sys/types.h>
 
 #include "config/config.h"
 #include "proxy/net/loop.h"
@@ -13,6 +14,8 @@ struct worker;
 /* Opens the listeners of all services. NULL when one can't be had (logged). workers outlives it. */
 struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
                                struct worker *const *workers, size_t worker_count);
+/* Gives the files of unix sockets to that user and group. */
+void acceptor_give(struct acceptor *a, uid_t uid, gid_t gid);
 /* Stops accepting. Sets *where to NULL; it may be. */
 void acceptor_close(struct acceptor **where);
 

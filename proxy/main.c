@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "proxy/base/log.h"
 #include "proxy/command.h"
+#include "proxy/privileges.h"
 #include "proxy/server.h"
 #include "sentinel/certificates.h"
 
@@ -57,15 +58,18 @@ static int print(struct slice text)
 }
 
 static int act(enum config_action action, const struct config *config,
-               struct certificates *certificates)
+               struct certificates *certificates, const struct privileges *privileges)
 {
     struct buf out = {0};
     command_init();
     switch (action) {
     case CONFIG_RUN:
+        if (config->proxy.core_dumps) {
+            privileges_allow_dumps();
+        }
         remark_commands(config);
         log_set_level(config->proxy.log_level);
-        return server_run(config, certificates);
+        return server_run(config, certificates, privileges);
     case CONFIG_CHECK:
         remark_commands(config);
         buf_append_str(&out, "vedette: the configuration is good\n");
@@ -81,17 +85,24 @@ static int act(enum config_action action, const struct config *config,
 
 int main(int argc, char **argv)
 {
-    struct config_input in = {
-        .argc = argc, .argv = argv, .environ = environ, .fd_limit = config_raise_fd_limit()};
+    privileges_seal();
+    struct config_input in = {.argc = argc,
+                              .argv = argv,
+                              .environ = environ,
+                              .fd_limit = config_raise_fd_limit(),
+                              .hide_secrets = true};
     struct config_report report = {0};
     enum config_action action;
     struct config *config = config_load(&in, &action, &report);
     struct certificates *certificates = NULL;
+    struct privileges privileges = {0};
     if (report.errors == 0 && (action == CONFIG_RUN || action == CONFIG_CHECK)) {
         certificates = certificates_load(config, &report);
+        privileges_find(&privileges, config, action == CONFIG_RUN, &report);
     }
     print_report(&report);
-    int status = report.errors > 0 ? EXIT_USAGE : act(action, config, certificates);
+    int status = report.errors > 0 ? EXIT_USAGE : act(action, config, certificates, &privileges);
+    privileges_free(&privileges);
     certificates_free(&certificates);
     config_report_free(&report);
     config_free(&config);

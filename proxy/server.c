@@ -275,26 +275,38 @@ static size_t worker_count(const struct config *config)
     return n > 0 ? (size_t)n : 1;
 }
 
-static void start(struct server *s)
+/* Listens, then becomes who it is to be, and only then starts other threads. False, and the reason
+ * logged, when one of that fails. */
+static bool start(struct server *s, const struct privileges *privileges)
 {
+    size_t count = worker_count(s->config);
     s->loop = loop_new(s, NULL);
     s->redirects = redirects_new();
-    s->worker_count = worker_count(s->config);
-    s->workers = xcalloc(s->worker_count, sizeof(struct worker *));
-    for (size_t i = 0; i < s->worker_count; i++) {
-        s->workers[i] = worker_start(s, s->config, s->certificates, (unsigned)i);
+    s->workers = xcalloc(count, sizeof(struct worker *));
+    s->acceptor = acceptor_open(s->loop, s->config, s->workers, count);
+    if (s->acceptor != NULL && privileges->wanted) {
+        acceptor_give(s->acceptor, privileges->uid, privileges->gid);
     }
-    s->acceptor = acceptor_open(s->loop, s->config, s->workers, s->worker_count);
+    if (s->acceptor == NULL || !privileges_drop(privileges, s->config)) {
+        acceptor_close(&s->acceptor);
+        return false;
+    }
+    certificates_warn_unreadable(s->certificates);
+    for (; s->worker_count < count; s->worker_count++) {
+        s->workers[s->worker_count] =
+            worker_start(s, s->config, s->certificates, (unsigned)s->worker_count);
+    }
+    return true;
 }
 
-int server_run(const struct config *config, struct certificates *certificates)
+int server_run(const struct config *config, struct certificates *certificates,
+               const struct privileges *privileges)
 {
     struct server s = {.magic = SERVER_MAGIC, .config = config, .certificates = certificates};
     /* A client that is gone is an error of a write, not the end of the process. */
     CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
-    start(&s);
-    bool listening = s.acceptor != NULL;
-    if (listening) {
+    bool started = start(&s, privileges);
+    if (started) {
         loop_watch_signal(s.loop, SIGTERM, on_stop_signal);
         loop_watch_signal(s.loop, SIGINT, on_stop_signal);
         loop_watch_signal(s.loop, SIGHUP, on_reload_signal);
@@ -302,10 +314,8 @@ int server_run(const struct config *config, struct certificates *certificates)
         s.watcher = watcher_start(s.loop, config, certificates, publish, &s);
         log_notice("started", "version=%s workers=%zu services=%zu pid=%d", VEDETTE_VERSION,
                    s.worker_count, config->service_count, (int)getpid());
-    } else {
-        drain(&s, 0);
+        loop_run(s.loop);
     }
-    loop_run(s.loop);
     if (s.watcher != NULL) {
         watcher_stop(&s.watcher);
         certificates_unwatch(certificates);
@@ -317,8 +327,8 @@ int server_run(const struct config *config, struct certificates *certificates)
     free(s.workers);
     loop_free(&s.loop);
     redirects_free(&s.redirects);
-    if (listening) {
+    if (started) {
         log_notice("stopped", "exit=%d", 0);
     }
-    return listening ? 0 : 1;
+    return started ? 0 : 1;
 }

@@ -3,6 +3,7 @@
 #define VEDETTE_PROXY_SERVER_H
 
 #include "config/config.h"
+#include "proxy/privileges.h"
 #include "proxy/redirects.h"
 #include "proxy/scripts.h"
 #include "proxy/service.h"
@@ -12,7 +13,8 @@ struct server;
 
 /* Serves until it is told to stop. Returns the exit code: 0 after a clean stop, 1 when it could not
  * start (the reason is logged). config is const until it returns. */
-int server_run(const struct config *config, struct certificates *certificates);
+int server_run(const struct config *config, struct certificates *certificates,
+               const struct privileges *privileges);
 
 /* From workers, any thread. */
 void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint);

@@ -171,6 +171,21 @@ struct tls_ctx *certificates_of_sentinels(const struct certificates *c, size_t g
     return c == NULL ? NULL : c->v[c->config->service_count * 2 + group].ctx;
 }
 
+void certificates_warn_unreadable(const struct certificates *c)
+{
+    for (size_t i = 0; i < c->count; i++) {
+        struct tls_problem problems[TLS_FILES];
+        const struct material *m = &c->v[i];
+        size_t count = m->ctx == NULL ? 0 : tls_ctx_unreadable(m->ctx, problems);
+        for (size_t k = 0; k < count; k++) {
+            log_warning("certificates-unreadable",
+                        "section=%s key=%s error=%s effect=\"changes to it can't be loaded\"",
+                        log_quote(slice_str(m->what)), m->key[problems[k].with],
+                        log_quote(slice_str(problems[k].text)));
+        }
+    }
+}
+
 static void warn_of_expiry(const struct material *m)
 {
     struct tls_expiry found[EXPIRIES_MAX];

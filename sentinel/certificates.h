@@ -21,6 +21,8 @@ struct tls_ctx *certificates_of_clients(const struct certificates *c, size_t ser
 struct tls_ctx *certificates_of_nodes(const struct certificates *c, size_t service);
 struct tls_ctx *certificates_of_sentinels(const struct certificates *c, size_t group);
 
+/* Tells in the log which files the process, as it is now, could not load again. */
+void certificates_warn_unreadable(const struct certificates *c);
 /* From now on files are looked at, and loaded again once they have changed; new connections use
  * what was loaded last. Told in the log. */
 void certificates_watch(struct certificates *c, struct loop *loop);

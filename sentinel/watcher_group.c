@@ -31,7 +31,11 @@ static void on_listed(void *owner, size_t service, enum sentinel_list list,
 {
     struct watch_group *g = group_of(owner);
     switch (list) {
-    case SENTINEL_LIST_SENTINELS: sentinel_set_learn(g->sentinels, peers, count); return;
+    case SENTINEL_LIST_SENTINELS:
+        if (g->group.config->learn) {
+            sentinel_set_learn(g->sentinels, peers, count);
+        }
+        return;
     case SENTINEL_LIST_REPLICAS: service_listed_replicas(g->service[service], peers, count); return;
     }
 }

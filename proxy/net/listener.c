@@ -131,6 +131,11 @@ struct listener *listener_open_unix(struct loop *loop, const struct sockaddr_any
     return l;
 }
 
+const char *listener_give(const struct listener *l, uid_t uid, gid_t gid)
+{
+    return l->file.path[0] == '\0' ? NULL : unix_path_give(&l->file, uid, gid);
+}
+
 uint16_t listener_port(const struct listener *l)
 {
     struct sockaddr_any at = {.len = sizeof at.ss};

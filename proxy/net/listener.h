@@ -17,6 +17,9 @@ struct listener *listener_open(struct loop *loop, const struct sockaddr_any *at,
 struct listener *listener_open_unix(struct loop *loop, const struct sockaddr_any *at, uint32_t mode,
                                     void (*accepted)(void *owner, int fd), void *owner,
                                     const char **problem);
+/* Makes the file of a unix socket that user's and group's. NULL on success, and where there is no
+ * file; else what is wrong in words. */
+const char *listener_give(const struct listener *l, uid_t uid, gid_t gid);
 /* The port listened on; 0 for a unix socket. */
 uint16_t listener_port(const struct listener *l);
 void listener_close(struct listener **where);

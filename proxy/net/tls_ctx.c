@@ -1,6 +1,7 @@
 #include "proxy/net/tls_parts.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -15,8 +16,8 @@
 #include "proxy/base/limits.h"
 
 #define TLS_CTX_MAGIC 0x7150c0deu
-#define FILES         4
 #define DAY           86400
+#define KEY_FILE_MAX  ((size_t)1024 * 1024)
 
 /* What stat tells of a file. All zero: it is not there. */
 struct stamp {
@@ -39,7 +40,7 @@ struct tls_ctx {
     struct kept_session kept[TLS_SESSIONS_MAX];
     size_t next_kept;
     /* Main thread only. */
-    struct stamp loaded[FILES], seen[FILES];
+    struct stamp loaded[TLS_FILES], seen[TLS_FILES];
 };
 
 static int index_of_ctx = -1, index_of_refusal = -1, index_of_peer = -1;
@@ -263,31 +264,53 @@ static bool load_cert(SSL_CTX *ctx, const struct tls_settings *s, struct tls_pro
                                                              : tls_error_words());
 }
 
+/* The file whole, by system calls: a stream's buffer would keep what went through it. */
+static bool read_whole(const char *path, struct buf *out)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC);
+    char *to = buf_reserve(out, KEY_FILE_MAX);
+    size_t n = 0;
+    ssize_t got = fd < 0 ? -1 : 1;
+    while (got > 0 && n < KEY_FILE_MAX && (got = read(fd, to + n, KEY_FILE_MAX - n)) > 0) {
+        n += (size_t)got;
+    }
+    buf_commit(out, n);
+    if (fd >= 0) {
+        (void)close(fd); /* it was only read */
+    }
+    return got >= 0;
+}
+
+/* NULL: OpenSSL's error queue tells why. */
+static EVP_PKEY *parse_key(const struct buf *text)
+{
+    BIO *bio = BIO_new_mem_buf(buf_head(text), (int)buf_len(text));
+    EVP_PKEY *key = bio == NULL ? NULL : PEM_read_bio_PrivateKey(bio, NULL, on_passphrase, NULL);
+    BIO_free(bio);
+    return key;
+}
+
 static bool load_key(SSL_CTX *ctx, const struct tls_settings *s, struct tls_problem *problem)
 {
     char who[256];
+    struct buf text = {0};
     if (!readable(s->key_file, TLS_SET_KEY, problem)) {
         return false;
     }
-    SSL_CTX_set_default_passwd_cb(ctx, on_passphrase);
-    if (SSL_CTX_use_PrivateKey_file(ctx, s->key_file, SSL_FILETYPE_PEM) == 1 &&
-        SSL_CTX_check_private_key(ctx) == 1) {
+    bool is_read = read_whole(s->key_file, &text);
+    EVP_PKEY *key = is_read ? parse_key(&text) : NULL;
+    bool encrypted = memmem(buf_head(&text), buf_len(&text), "ENCRYPTED", 9) != NULL;
+    buf_wipe(&text);
+    bool good =
+        key != NULL && SSL_CTX_use_PrivateKey(ctx, key) == 1 && SSL_CTX_check_private_key(ctx) == 1;
+    EVP_PKEY_free(key); /* the context has its own reference */
+    if (good) {
         return true;
     }
     if (has_reason(ERR_LIB_X509, X509_R_KEY_VALUES_MISMATCH) ||
         has_reason(ERR_LIB_X509, X509_R_KEY_TYPE_MISMATCH)) {
         return fail(problem, TLS_SET_KEY, "the key in '%s' is not that of %s in '%s'", s->key_file,
                     subject_of(SSL_CTX_get0_certificate(ctx), who, sizeof who), s->cert_file);
-    }
-    FILE *file = fopen(s->key_file, "re");
-    char line[256];
-    bool encrypted = false;
-    while (file != NULL && !encrypted && fgets(line, sizeof line, file) != NULL) {
-        encrypted = strstr(line, "ENCRYPTED") != NULL;
-    }
-    secure_wipe(line, sizeof line);
-    if (file != NULL) {
-        (void)fclose(file);
     }
     return fail(problem, TLS_SET_KEY, "'%s' has no key that can be used: %s", s->key_file,
                 encrypted ? "it is encrypted; write it without a passphrase" : tls_error_words());
@@ -386,9 +409,9 @@ static SSL_CTX *load(struct tls_ctx *owner, struct tls_problem *problem)
 static void look(const struct tls_ctx *ctx, struct stamp *out)
 {
     const struct tls_settings *s = &ctx->settings;
-    const char *const path[FILES] = {s->cert_file, s->key_file, s->ca_file, s->ca_dir};
-    memset(out, 0, FILES * sizeof *out); /* padding too: they are compared as bytes */
-    for (size_t i = 0; i < FILES; i++) {
+    const char *const path[TLS_FILES] = {s->cert_file, s->key_file, s->ca_file, s->ca_dir};
+    memset(out, 0, TLS_FILES * sizeof *out); /* padding too: they are compared as bytes */
+    for (size_t i = 0; i < TLS_FILES; i++) {
         struct stat st;
         if (path[i] != NULL && stat(path[i], &st) == 0) {
             out[i].dev = st.st_dev;
@@ -447,9 +470,30 @@ bool tls_ctx_reload(struct tls_ctx *ctx, struct tls_problem *problem)
     return true;
 }
 
+size_t tls_ctx_unreadable(const struct tls_ctx *ctx, struct tls_problem problems[TLS_FILES])
+{
+    const struct tls_settings *s = &ctx->settings;
+    const struct {
+        const char *path;
+        enum tls_setting with;
+    } files[TLS_FILES] = {{s->cert_file, TLS_SET_CERT},
+                          {s->key_file, TLS_SET_KEY},
+                          {s->ca_file, TLS_SET_CA_FILE},
+                          {s->ca_dir, TLS_SET_CA_DIR}};
+    size_t count = 0;
+    for (size_t i = 0; i < TLS_FILES; i++) {
+        bool same = i == 1 && s->key_file == s->cert_file;
+        if (files[i].path != NULL && !same &&
+            !readable(files[i].path, files[i].with, &problems[count])) {
+            count++;
+        }
+    }
+    return count;
+}
+
 bool tls_ctx_changed(struct tls_ctx *ctx)
 {
-    struct stamp now[FILES];
+    struct stamp now[TLS_FILES];
     look(ctx, now);
     bool still = memcmp(now, ctx->seen, sizeof now) == 0;
     memcpy(ctx->seen, now, sizeof now);

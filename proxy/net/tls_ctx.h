@@ -66,6 +66,9 @@ struct tls_ctx *tls_ctx_new(const struct tls_settings *settings, struct tls_prob
 void tls_ctx_free(struct tls_ctx **where);
 /* Loads it all again; on a problem nothing changes. */
 bool tls_ctx_reload(struct tls_ctx *ctx, struct tls_problem *problem) NODISCARD;
+/* The files that can't be read any more, as a change of users leaves them. Returns how many. */
+#define TLS_FILES 4
+size_t tls_ctx_unreadable(const struct tls_ctx *ctx, struct tls_problem problems[TLS_FILES]);
 /* True if a file is not as it was when it was last loaded, and was the same a call before: whoever
  * changes several has the time between two calls for it. */
 bool tls_ctx_changed(struct tls_ctx *ctx);

@@ -100,6 +100,23 @@ const char *unix_path_listen(int fd, const struct sockaddr_any *at, uint32_t mod
     return problem;
 }
 
+const char *unix_path_give(const struct unix_path *made, uid_t uid, gid_t gid)
+{
+    struct stat st;
+    int fd = open(made->path, O_PATH | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) {
+        return words(errno);
+    }
+    const char *problem = NULL;
+    if (fstat(fd, &st) != 0 || st.st_dev != made->device || st.st_ino != made->inode) {
+        problem = "another file is in its place";
+    } else if (fchownat(fd, "", uid, gid, AT_EMPTY_PATH) != 0) {
+        problem = words(errno);
+    }
+    (void)close(fd);
+    return problem;
+}
+
 void unix_path_remove(const struct unix_path *made)
 {
     struct stat st;

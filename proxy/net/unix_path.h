@@ -20,6 +20,9 @@ struct unix_path {
  * others that do the same; for the start of the process only. */
 const char *unix_path_listen(int fd, const struct sockaddr_any *at, uint32_t mode, int backlog,
                              struct unix_path *out);
+/* Makes the file that user's and group's, if it still is the one that was made. NULL on success,
+ * else what is wrong in words. */
+const char *unix_path_give(const struct unix_path *made, uid_t uid, gid_t gid);
 /* Removes the file, if it still is the one that was made. */
 void unix_path_remove(const struct unix_path *made);
 

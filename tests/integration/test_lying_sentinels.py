@@ -112,6 +112,27 @@ def test_a_minority_that_is_cut_off():
             assert proxy.entries("primary-changed")[1]["sentinels"] == "3/5"
 
 
+@pytest.mark.parametrize("learn", ["yes", "no"])
+def test_one_brings_others_that_say_the_same(learn):
+    """One of three, and four that only it tells of, name a node of their own: they are the majority,
+    unless those that are not listed have no say."""
+    with FakeNode() as good, FakeNode() as false, \
+            sentinels(2, good.address, epoch=1) as honest, \
+            sentinels(5, false.address, epoch=1) as gang:
+        gang[0].others = gang[1:] + honest
+        with Proxy([s.address for s in honest + gang[:1]],
+                   sentinel_settings={"learn": learn}) as proxy:
+            wait_until(lambda: proxy.call("PING") == "PONG", what="a primary")
+            if learn == "yes":
+                wait_until(lambda: changes(proxy)[-1] == (joined(false.address), "1"), 10,
+                           f"the majority to be believed\n{proxy.log()}")
+            else:
+                goes_on(proxy, 2.5)  # more than two polls
+                assert changes(proxy) == [(joined(good.address), "1")]
+                assert not false.requests("SET")
+                assert not any(s.requests("SENTINEL") for s in gang[1:])
+
+
 def test_one_sentinel_by_two_addresses_has_one_say():
     """What three addresses say counts once where they are one Sentinel."""
     with FakeNode() as old, FakeNode() as new, sentinels(3, old.address, epoch=1) as twins, \

@@ -40,13 +40,13 @@ class Port:
             self._fd = _try_lock(f"port-{number}")
             if self._fd is None:
                 continue
-            if self._is_free(number):
+            if self.is_free(number):
                 self.number = number
                 return
             self.release()
 
     @staticmethod
-    def _is_free(number):
+    def is_free(number):
         with socket.socket() as probe:
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:

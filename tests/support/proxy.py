@@ -101,6 +101,8 @@ class Proxy:
         self.env = environment()
         if config is None and "VEDETTE_LINKS" in os.environ:
             self.env["VEDETTE_LINKS"] = os.environ["VEDETTE_LINKS"]
+        if os.geteuid() != 0:  # else its descriptors could not be counted
+            self.env["VEDETTE_PROXY_CORE_DUMPS"] = "yes"
         self.env.update(env or {})
         self.argv = [*wrapper, executable()]
         if config is not None:

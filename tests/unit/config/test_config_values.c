@@ -15,6 +15,9 @@ static void test_defaults(void **state)
     assert_int_equal(p->drain_delay_ms, 0);
     assert_int_equal(p->drain_timeout_ms, 20000);
     assert_true(p->protected_mode);
+    assert_false(p->core_dumps);
+    assert_null(p->user);
+    assert_null(p->group);
     const struct config_sentinel *s = &l.config->groups[0];
     assert_int_equal(s->address.count, 1);
     assert_null(s->user);
@@ -23,6 +26,7 @@ static void test_defaults(void **state)
     assert_int_equal(s->poll_interval_ms, 1000);
     assert_int_equal(s->poll_interval_fast_ms, 100);
     assert_int_equal(s->min_agree, CONFIG_AUTO);
+    assert_true(s->learn);
     assert_int_equal(l.config->service_count, 1);
     const struct config_service *v = &l.config->services[0];
     assert_string_equal(v->name, "mymaster");
@@ -86,6 +90,8 @@ static const struct range_case ranges[] = {
      "0..1h"},
     {"proxy.drain-timeout", {"0", "1h"}, {"2h", "99999999999999999999h"}, "0..1h"},
     {"proxy.protected-mode", {"yes", "no"}, {"true", "on", "1", "YES"}, "yes or no"},
+    {"proxy.core-dumps", {"yes", "no"}, {"0", "unlimited"}, "yes or no"},
+    {"sentinel.learn", {"yes", "no"}, {"true", "auto"}, "yes or no"},
     {"sentinel.connect-timeout", {"10ms", "10s"}, {"9ms", "10001ms", "0"}, "10ms..10s"},
     {"sentinel.poll-interval", {"100ms", "2s"}, {"49ms", "2001ms"}, "50ms..2s"},
     {"sentinel.poll-interval-fast", {"10ms", "1s"}, {"9ms", "1001ms"}, "10ms..1s"},
