@@ -9,6 +9,7 @@
  * pipelines do. It prints "begin" after the warm-up, "end" after the measured time, so that others
  * can be measured at the same moments, and its own findings as one line of JSON. */
 #include "tests/bench/load_histogram.h"
+#include "tests/bench/load_tls.h"
 #include "tests/bench/load_work.h"
 
 #include <arpa/inet.h>
@@ -30,6 +31,7 @@ enum role { ROLE_CLIENT, ROLE_BESIDE, ROLE_READER };
 
 struct conn {
     int fd;
+    struct ssl_st *tls; /* NULL: without */
     enum role role;
     uint32_t depth;
     bool served;           /* had its first batch answered */
@@ -46,6 +48,7 @@ struct options {
     uint16_t port;
     uint32_t connections, depth, beside, readers, keys;
     size_t size;
+    bool tls;
     enum work_mix mix;
     double seconds, warmup;
 };
@@ -120,12 +123,19 @@ _Noreturn static void fail_reply(const struct conn *c, const char *data, size_t 
     fail(c->next == c->count ? "a reply too many" : "a wrong reply", text);
 }
 
-static void send_bytes(struct load *load, struct conn *c, const char *data, size_t size)
+static ssize_t conn_send(const struct conn *c, const char *data, size_t size)
 {
-    ssize_t n = send(c->fd, data, size, MSG_NOSIGNAL);
+    ssize_t n =
+        c->tls != NULL ? load_tls_send(c->tls, data, size) : send(c->fd, data, size, MSG_NOSIGNAL);
     if (n < 0 && errno != EAGAIN) {
         fail_errno("send");
     }
+    return n;
+}
+
+static void send_bytes(struct load *load, struct conn *c, const char *data, size_t size)
+{
+    ssize_t n = conn_send(c, data, size);
     size_t sent = n < 0 ? 0 : (size_t)n;
     if (sent == size) {
         return;
@@ -139,10 +149,7 @@ static void send_bytes(struct load *load, struct conn *c, const char *data, size
 
 static void send_rest(struct load *load, struct conn *c)
 {
-    ssize_t n = send(c->fd, c->rest + c->rest_sent, c->rest_size - c->rest_sent, MSG_NOSIGNAL);
-    if (n < 0 && errno != EAGAIN) {
-        fail_errno("send");
-    }
+    ssize_t n = conn_send(c, c->rest + c->rest_sent, c->rest_size - c->rest_sent);
     c->rest_sent += n < 0 ? 0 : (size_t)n;
     if (c->rest_sent == c->rest_size) {
         free(c->rest);
@@ -281,7 +288,8 @@ static void conn_ready(struct load *load, struct conn *c, uint32_t events)
     if ((events & ~(uint32_t)EPOLLOUT) == 0) {
         return;
     }
-    ssize_t n = recv(c->fd, load->input, READ_SIZE, 0);
+    ssize_t n = c->tls != NULL ? load_tls_recv(c->tls, load->input, READ_SIZE)
+                               : recv(c->fd, load->input, READ_SIZE, 0);
     if (n == 0) {
         fail("the server closed a connection", "");
     }
@@ -317,6 +325,10 @@ static void conn_open(struct load *load, struct conn *c, enum role role, uint32_
     c->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     if (c->fd < 0 || connect(c->fd, (struct sockaddr *)&address, sizeof(address)) != 0) {
         fail_errno("connect");
+    }
+    c->tls = load->options.tls ? load_tls_open(c->fd) : NULL;
+    if (load->options.tls && c->tls == NULL) {
+        fail("no TLS with the server", "");
     }
     if (setsockopt(c->fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on)) != 0 ||
         fcntl(c->fd, F_SETFL, O_NONBLOCK) != 0) {
@@ -408,7 +420,7 @@ static void measure(struct load *load)
 static const char usage[] =
     "usage: bench_load port=N [connections=N] [depth=N] [beside=DEPTH] [readers=N] [keys=N]\n"
     "                  [size=BYTES] [mix=get|set|mix90|many|tx|select|publish] [seconds=X]\n"
-    "                  [warmup=X]\n";
+    "                  [warmup=X] [tls=0|1]\n";
 
 static double number(const char *text, double low, double high)
 {
@@ -442,6 +454,8 @@ static void parse_option(struct options *o, const char *name, const char *value)
         o->size = (size_t)number(value, WORK_VALUE_MIN, 16 << 20);
     } else if (strcmp(name, "seconds") == 0) {
         o->seconds = number(value, 0, 3600);
+    } else if (strcmp(name, "tls") == 0) {
+        o->tls = number(value, 0, 1) > 0;
     } else if (strcmp(name, "warmup") == 0) {
         o->warmup = number(value, 0, 3600);
     } else {

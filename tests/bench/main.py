@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 
+from support import tls
 from support.cluster import Cluster, Timers
 from support.resp import encode
 
@@ -29,15 +30,20 @@ class Invalid(Exception):
 
 
 class Bench:
-    def __init__(self, options, stack, replicas=0):
+    """A Redis, and those that take part in scenarios of that kind."""
+
+    def __init__(self, options, stack, where, replicas=0):
         self.options = options
         self.stack = stack
         self.machine = Machine({options.client_cpu, *options.server_cpus})
         self.calls = CallCounter()
         self.running = {}
-        settings = (("maxclients", "20000"), ("tcp-backlog", "4096"), ("hz", "10"))
+        secured = where == contenders.TLS_BOTH
+        settings = (("maxclients", "20000"), ("tcp-backlog", "4096"), ("hz", "10"),
+                    *((("tls-auth-clients", "no"),) if secured else ()))
         self.cluster = stack.enter_context(
-            Cluster(replicas=replicas, sentinels=1, timers=CALM, node_settings=settings))
+            Cluster(replicas=replicas, sentinels=1, timers=CALM, node_settings=settings,
+                    tls=tls.certs() if secured else None))
         self.redis = self.cluster.nodes[0]
         for node in self.cluster.nodes:
             pin(node.process.pid, options.server_cpus)
@@ -67,7 +73,8 @@ class Bench:
         """One run: a dictionary of what was measured."""
         running = self.running[contender.name]
         words = [f"{key}={value}" for key, value in scenario.load.items()]
-        words += [f"port={running.port}", f"seconds={seconds}", f"warmup={min(0.2, seconds / 2)}"]
+        words += [f"port={running.port}", f"seconds={seconds}", f"warmup={min(0.2, seconds / 2)}",
+                  f"tls={int(running.tls)}"]
         with contextlib.ExitStack() as stack:
             counter = None
             if count_calls:
@@ -239,23 +246,24 @@ def measure(options, printer):
     with contextlib.ExitStack() as stack:
         benches = {}
 
-        def bench_with(replicas, present):
-            if replicas not in benches:
-                benches[replicas] = Bench(options, stack, replicas)
-                benches[replicas].start_all(present)
-            return benches[replicas]
+        def bench_of(where, replicas, present):
+            if where not in benches:
+                benches[where] = Bench(options, stack, where, replicas)
+                benches[where].start_all(present)
+            return benches[where]
 
         if not CallCounter().works:
             print("without the column calls: perf can't count system calls here")
         printer.head()
         for scenario in work:
-            present = [c for c in chosen if c.takes_part(scenario.replicas)]
-            found = bench_with(scenario.replicas, present).compare(scenario, present)
+            present = [c for c in chosen if c.takes_part(scenario.where)]
+            found = bench_of(scenario.where, scenario.replicas, present).compare(scenario, present)
             table.complete(found, rows, NOISY)
             printer.scenario(scenario.name, scenario.what, found)
             rows += found
         if with_idle:
-            found = list(bench_with(0, []).idle([c for c in chosen if c.takes_part(0)]))
+            present = [c for c in chosen if c.takes_part(contenders.ALONE)]
+            found = list(bench_of(contenders.ALONE, 0, []).idle(present))
             printer.scenario(scenarios.IDLE, scenarios.IDLE_WHAT, found)
             rows += found
     return rows

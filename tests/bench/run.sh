@@ -12,7 +12,7 @@ Installs missing Debian packages (as root or with sudo; haproxy and nutcracker a
 Debian starts the services of what it installs), builds Vedette (release), starts all on loopback and
 prints one table. The exit status is 0 only if every reply of every run was right.
 
-  --quick            about two minutes instead of about fifteen
+  --quick            about two minutes instead of about eighteen
   --rounds N         rounds of each scenario, whose medians are printed (5; quick: 3)
   --seconds X        how long a contender is loaded in each round (1; quick: 0.3)
   --scenario NAME    only this one; repeat it for more

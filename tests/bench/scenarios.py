@@ -1,17 +1,20 @@
 """What clients do. `load`: options of bench_load."""
 
-from .contenders import EVERYTHING, MESSAGES, SELECT, TRANSACTIONS
+from .contenders import (ALONE, EVERYTHING, FOLLOWED, MESSAGES, SELECT, TLS_BOTH, TLS_CLIENTS,
+                         TRANSACTIONS)
 
 ROOM = 64 << 20  # for all values together
 
 
 class Scenario:
     """quick: a part of --quick too. needs: what a contender must be able to do. replicas: so many
-    follow the Redis, and only those contenders take part that say what they do about them."""
+    follow the Redis. where: only those contenders take part that say so."""
 
-    def __init__(self, name, what, quick=False, needs=(), databases=1, replicas=0, **load):
+    def __init__(self, name, what, quick=False, needs=(), databases=1, replicas=0, where=None,
+                 **load):
         self.name, self.what, self.quick = name, what, quick
         self.needs, self.databases, self.replicas = frozenset(needs), databases, replicas
+        self.where = where or (FOLLOWED if replicas else ALONE)
         assert self.needs <= EVERYTHING
         self.size = load.setdefault("size", 64)
         self.keys = load.setdefault("keys", max(16, min(1000, ROOM // self.size)))
@@ -40,6 +43,12 @@ SCENARIOS = (
              beside=10000),
     Scenario("reads", "nine GETs for a SET, and two replicas that may serve the GETs", replicas=2,
              mix="mix90"),
+    Scenario("tls", "as p1, clients with TLS; Redis, and who is direct, without", True,
+             where=TLS_CLIENTS),
+    Scenario("tls16", "the same at depth 16", where=TLS_CLIENTS, depth=16),
+    Scenario("tls2", "TLS on both sides, and of who is direct", True, where=TLS_BOTH),
+    Scenario("tls2-16", "the same at depth 16", where=TLS_BOTH, depth=16),
+    Scenario("tls2-16k", "the same with values of 16 KiB", where=TLS_BOTH, size=16384),
 )
 IDLE = "idle"
 IDLE_WHAT = "memory of a client that did one GET and is quiet"
