@@ -362,11 +362,10 @@ static void set_modes(SSL_CTX *ctx, const struct tls_settings *s)
     (void)SSL_CTX_set_options(ctx, SSL_OP_NO_RENEGOTIATION | SSL_OP_NO_COMPRESSION |
                                        SSL_OP_IGNORE_UNEXPECTED_EOF |
                                        SSL_OP_CIPHER_SERVER_PREFERENCE);
-    long mode = SSL_MODE_ENABLE_PARTIAL_WRITE | SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER;
-    if (s->side == TLS_ACCEPTS) {
-        mode |= SSL_MODE_RELEASE_BUFFERS; /* there are many of them, and most are quiet */
-    }
-    (void)SSL_CTX_set_mode(ctx, mode);
+    /* Of clients, and of links that they have to themselves, there are many, and most are quiet. */
+    (void)SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
+                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
+                                    SSL_MODE_RELEASE_BUFFERS);
     if (s->side == TLS_CONNECTS) {
         SSL_CTX_set_verify(ctx, s->verify == TLS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
                            on_verify);

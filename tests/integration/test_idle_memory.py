@@ -10,10 +10,14 @@ import subprocess
 
 import pytest
 
+from support import tls
+from support.cluster import Cluster
 from support.procs import Port
+from support.proxy import Proxy
 from support.wait import wait_until
 
 BYTES_MAX = 1024
+TLS_BYTES_MAX = {"shared": 20 << 10, "exclusive": 40 << 10}
 
 
 def resident(process):
@@ -51,3 +55,27 @@ def test_32_connections_that_sent_nothing(release, workers):
         each = (resident(process) - before) / count
         print(f"{count} connections, {workers} workers: {each:.0f} bytes each")
         assert each <= BYTES_MAX
+
+
+@pytest.mark.full
+@pytest.mark.parametrize("links", TLS_BYTES_MAX)
+def test_quiet_connections_with_tls(release, monkeypatch, links):
+    """Each has asked once. OpenSSL's buffers are given back, those of their links too."""
+    monkeypatch.setenv("VEDETTE", str(release))
+    certs, count = tls.certs(), 300
+    with Cluster(replicas=0, sentinels=1, tls=certs) as cluster, \
+            Proxy(cluster.sentinel_addresses, {"links": links, "proxy.workers": 1},
+                  tls=certs) as proxy, contextlib.ExitStack() as stack:
+        proxy.wait_serving()
+
+        def connect():
+            stack.enter_context(proxy.connect(30)).ok("PING")
+
+        for _ in range(20):
+            connect()
+        before = resident(proxy.process)
+        for _ in range(count):
+            connect()
+        each = (resident(proxy.process) - before) / count
+        print(f"links = {links}: {each:.0f} bytes each")
+        assert each <= TLS_BYTES_MAX[links]
