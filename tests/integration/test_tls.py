@@ -497,6 +497,38 @@ def test_new_certificate_for_new_connections(node, certs, how):
             assert loaded and loaded[0]["section"] == "mymaster"
 
 
+@pytest.mark.tsan
+def test_clients_come_while_files_are_loaded(node, certs):
+    """New ones and those that resume, on all workers, and links of their own: none is refused."""
+    with own_files(certs) as (put, settings), proxied(node.address, certs, {
+            **settings, "proxy.workers": 4, "links": "exclusive"}) as (proxy, _):
+        proxy.wait_serving()
+        failures, context, over = [], certs.client_context(), threading.Event()
+
+        def client():
+            session = None
+            try:
+                while not over.is_set():
+                    with Resumable(proxy.address, context, session) as one:
+                        session = one.session()
+            except (OSError, AssertionError) as error:
+                failures.append(error)
+
+        threads = [threading.Thread(target=client) for _ in range(6)]
+        for thread in threads:
+            thread.start()
+        for turn in range(8):
+            put(("second", "server")[turn % 2])
+            proxy.process.signal(signal.SIGHUP)
+            wait_until(lambda turn=turn: len(proxy.entries("certificates-loaded")) > 2 * turn, 20,
+                       "the files to be loaded")
+        over.set()
+        for thread in threads:
+            thread.join()
+        assert not failures, failures
+        assert not proxy.entries("certificates-not-loaded")
+
+
 def test_tickets_of_before_are_void(node, certs):
     """Whoever was trusted by the old files shows anew who it is."""
     with tempfile.TemporaryDirectory() as directory:
