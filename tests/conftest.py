@@ -5,6 +5,7 @@ import subprocess
 
 import pytest
 
+from support import tls
 from support.proxy import ROOT
 
 
@@ -20,9 +21,8 @@ def pytest_collection_modifyitems(config, items):
         folder = os.path.basename(os.path.dirname(str(item.path)))
         if folder in ("integration", "failover"):
             item.add_marker(getattr(pytest.mark, folder))
-    if config.getoption("--full"):
-        return
-    left_out = [item for item in items if item.get_closest_marker("full")]
+    marks = ([] if config.getoption("--full") else ["full"]) + (["plain"] if tls.default() else [])
+    left_out = [item for item in items if any(map(item.get_closest_marker, marks))]
     if left_out:
         config.hook.pytest_deselected(items=left_out)
         items[:] = [item for item in items if item not in left_out]

@@ -17,7 +17,7 @@ from support.commands import Commands, OutOfTime, say, show_end
 from support.junit import FAILED, PASSED, SKIPPED, Result, read_junit
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
-LABELS = ("unit", "lint", "fuzz", "integration", "failover", "exclusive", "tsan", "bare")
+LABELS = ("unit", "lint", "fuzz", "integration", "failover", "exclusive", "tls", "tsan", "bare")
 PYTEST_FOLDERS = {"integration": ("tests/support", "tests/integration"),
                   "failover": ("tests/failover", "tests/mutations")}
 LIMIT = 27 * 60  # seconds for everything, building included; thirty minutes are allowed
@@ -35,7 +35,8 @@ class Run:
         self.options = options
         self.full = options.full
         self.started = options.started
-        self.commands = Commands(ROOT, options.started, LIMIT_FULL if self.full else LIMIT)
+        self.limit = LIMIT_FULL if self.full or options.tls else LIMIT
+        self.commands = Commands(ROOT, options.started, self.limit)
         self.results = []
         self.made = {}
         self.logs = os.path.join(ROOT, "build", "test-logs")
@@ -178,6 +179,14 @@ class Run:
         if paths and self.build("dev"):
             self.pytest("exclusive", paths, *self.marks("exclusive"), jobs=FAILOVER_JOBS,
                         prefix="exclusive:", env={"VEDETTE_LINKS": "exclusive"})
+
+    def tls(self):
+        """Failovers once more with TLS on all three sides: those marked so, or all of them."""
+        paths = ["tests/failover"]
+        marks = self.marks() if self.full or self.options.tls else self.marks("tls")
+        if self.build("dev"):
+            self.pytest("tls", paths, *marks, jobs=FAILOVER_JOBS, prefix="tls:",
+                        env={"VEDETTE_TLS": "1"})
 
     def tsan(self):
         units = unit_targets("net")
@@ -340,6 +349,7 @@ def parse(argv):
     parser.add_argument("--label", action="append", choices=LABELS)
     parser.add_argument("--test", action="append", default=[])
     parser.add_argument("--full", action="store_true")
+    parser.add_argument("--tls", action="store_true")
     parser.add_argument("--list", action="store_true")
     return parser.parse_args(argv)
 
@@ -370,8 +380,8 @@ def main():
     try:
         run_all(run, options)
     except OutOfTime:
-        limit = (LIMIT_FULL if options.full else LIMIT) // 60
-        run.add("time-limit", FAILED, 0.0, f"stopped: the run took more than {limit} minutes")
+        run.add("time-limit", FAILED, 0.0,
+                f"stopped: the run took more than {run.limit // 60} minutes")
     except KeyboardInterrupt:
         run.add("interrupted", FAILED)
     run.commands.end_orphans()

@@ -4,11 +4,11 @@ set -eu
 
 usage() {
     cat <<'END'
-usage: sh tests/run.sh [--label LABEL]... [--test NAME]... [--full] [--list] [--help]
+usage: sh tests/run.sh [--label LABEL]... [--test NAME]... [--full] [--tls] [--list] [--help]
 
 Installs missing Debian packages (as root or with sudo), builds and runs the tests. The last line is
 `N passed, N failed` (and `, N skipped`); the exit status is 0 only if something ran and nothing
-failed. A run without --full that takes longer than 27 minutes is stopped and has failed.
+failed. A run without --full or --tls that takes longer than 27 minutes is stopped and has failed.
 
   --label LABEL  only these tests:
                    unit         one layer each, with ASan and UBSan
@@ -17,12 +17,14 @@ failed. A run without --full that takes longer than 27 minutes is stopped and ha
                    integration  the proxy between clients and a real Redis
                    failover     real Redis and Sentinel, and a primary that dies or moves
                    exclusive    a part of both once more, with `links = exclusive`
+                   tls          a part of failover once more, with TLS on all three sides
                    tsan         the tests of threads, built with TSan
                    bare         both commands of the README in a fresh minimal system (needs root)
                  Default: all but bare.
   --test NAME    only the tests of that name: `test_wheel`, `unit.base.test_wheel`, `fuzz_resp_scan`,
                  `test_x.py`, `test_function`, `tests/failover/test_x.py::test_function`
-  --full         the long tests too, and bare
+  --full         the long tests too, all of failover over TLS, and bare
+  --tls          all of failover over TLS, without the long tests
   --list         print the names instead of running
 END
 }

@@ -2,7 +2,7 @@
 # usage: certs.sh DIR
 # Makes the certificates of the tests in DIR, each X.crt with its X.key:
 #   ca, other-ca     authorities; by-hash has ca.crt as a CA directory wants it
-#   server, second   of ca, for localhost, 127.0.0.1 and ::1
+#   server, second   of ca, for localhost, 127.0.0.1, ::1 and the places of netns.py
 #   client           of ca, for nobody by name
 #   elsewhere        of ca, for elsewhere.example
 #   expired, soon    as server: expired yesterday, expires within five days
@@ -33,6 +33,9 @@ certificate() {
 }
 
 here=DNS:localhost,IP:127.0.0.1,IP:::1
+for place in 1 2 3 4 5 6 7 8 9; do
+    here=$here,IP:10.7.$place.2 # of netns.py
+done
 authority ca
 authority other-ca
 certificate server ca 365 "$here"

@@ -7,9 +7,11 @@ replies; or a number of seconds to be quiet for. An exception in it is what it f
 import heapq
 import selectors
 import socket
+import ssl
 import threading
 import time
 
+from . import tls
 from .resp import INCOMPLETE, decode, encode_all, frame_end
 from .wait import wait_until
 
@@ -19,6 +21,7 @@ class _Session:
         self.index, self.script = index, script
         self.sock = socket.create_connection(address, 10)
         self.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        self.sock = tls.wrapped(self.sock, address)
         self.local = self.sock.getsockname()
         self.inbox = bytearray()
         self.replies = []
@@ -123,6 +126,8 @@ class Crowd:
     def _read(self, session):
         try:
             data = session.sock.recv(1 << 16)
+        except ssl.SSLWantReadError:
+            return  # part of a record, or no answer
         except ConnectionError:
             data = b""
         if not data:
