@@ -114,7 +114,7 @@
 #define TLS_HANDSHAKE_MAX_MS 10000u
 /* Steps of clients' handshakes that are done in one turn of a loop: each costs up to a millisecond
  * of work with keys, which nobody else is to wait for when thousands connect at once. */
-#define TLS_STEPS_A_TURN 8u
+#define TLS_STEPS_A_TURN 16u
 /* Sessions kept to be resumed, of all peers; and how often files are looked at for changes. */
 #define TLS_SESSIONS_MAX 64u
 #define TLS_LOOK_MS      1000u

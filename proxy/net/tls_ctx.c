@@ -364,8 +364,7 @@ static void set_modes(SSL_CTX *ctx, const struct tls_settings *s)
                                        SSL_OP_CIPHER_SERVER_PREFERENCE);
     /* Of clients, and of links that they have to themselves, there are many, and most are quiet. */
     (void)SSL_CTX_set_mode(ctx, SSL_MODE_ENABLE_PARTIAL_WRITE |
-                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER |
-                                    SSL_MODE_RELEASE_BUFFERS);
+                                    SSL_MODE_ACCEPT_MOVING_WRITE_BUFFER | SSL_MODE_RELEASE_BUFFERS);
     if (s->side == TLS_CONNECTS) {
         SSL_CTX_set_verify(ctx, s->verify == TLS_VERIFY_NONE ? SSL_VERIFY_NONE : SSL_VERIFY_PEER,
                            on_verify);

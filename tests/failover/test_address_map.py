@@ -13,6 +13,8 @@ from support.proxy import Proxy
 from support.relay import Relay
 from support.wait import wait_until
 
+pytestmark = pytest.mark.plain("its configuration is a file without TLS")
+
 
 def text(address):
     return "{}:{}".format(*address)

@@ -61,6 +61,7 @@ def feed(node, count):
         node.call("XADD", "s", "*", "n", number)
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("protocol", [2, 3])
 @pytest.mark.parametrize("ending", ["switch", "abort"])
 def test_42_unblocked_by_the_hold(stage, ending, protocol):
@@ -329,6 +330,7 @@ def test_a_client_that_leaves_while_blocked(stage, how):
         assert stage.old.call("LLEN", "list") == 1
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("protocol", [2, 3])
 def test_drained_while_blocked(protocol):
     """SIGTERM: once its time is over the blocked hear nil from the server, and take nothing."""

@@ -77,6 +77,7 @@ def test_it_ends_by_itself(stage):
         assert 0.5 < time.monotonic() - began < 5
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("ending", ["switch", "abort"])
 def test_a_late_answer_to_a_write(stage, ending):
     """Later than hold-grace it is kept until it is known whether it counts."""
@@ -122,6 +123,7 @@ def test_a_late_answer_to_a_read(stage):
         assert client.ok("GET", "k") == b"new-value"
 
 
+@pytest.mark.tls
 def test_answers_of_the_old_primary_behind_the_switch(stage):
     """They are thrown away, whatever they are, and its links are closed."""
     with stage.proxy.connect(20) as client:
@@ -137,6 +139,7 @@ def test_answers_of_the_old_primary_behind_the_switch(stage):
         wait_until(lambda: stage.relay.connections() <= 2, 5, "links to the old primary closed")
 
 
+@pytest.mark.tls
 def test_two_switches_in_a_row(stage):
     with stage.proxy.connect(20) as client:
         client.ok("PING")

@@ -26,6 +26,7 @@ def setup_fixture():
         yield parts
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("action", ["rst", "fin"])
 def test_25_write_cut_at_every_byte(setup, action):
     """The proxy's kernel took all of it, so it is in doubt, unless the answer came; it runs at most
@@ -62,6 +63,7 @@ def test_25_read_cut_at_every_byte(setup, action):
             rule.wait()
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("part", [0.0, 0.1, 0.5, 0.9])
 @pytest.mark.parametrize("size", [100_000, 900_000])
 def test_25_large_write_cut_before_its_end(setup, size, part):
@@ -101,6 +103,7 @@ def test_25_larger_than_retained_and_cut(setup):
         assert node.call("STRLEN", "huge") == len(body)
 
 
+@pytest.mark.tls
 def test_25_unsent_behind_a_silent_primary():
     """Nothing passes for a while and then the links are cut: what was never handed to the kernel
     runs on the next link, and nothing twice."""
@@ -123,6 +126,7 @@ def test_25_unsent_behind_a_silent_primary():
         check_open(load.opened, load.connections)
 
 
+@pytest.mark.tls
 def test_26_reply_dropped_write(setup):
     node, relay, proxy = setup
     with proxy.connect() as client:
@@ -169,6 +173,7 @@ def test_26_replies_dropped_of_a_pipeline(setup):
         assert client.call("GET", "p") == b"11"
 
 
+@pytest.mark.tls
 @pytest.mark.tsan
 def test_26_other_sessions_do_not_mind(setup):
     """Links break again and again under load: exact accounts, nobody is disconnected."""
@@ -187,6 +192,7 @@ def test_26_other_sessions_do_not_mind(setup):
         check_open(load.opened, load.connections)
 
 
+@pytest.mark.tls
 def test_27_large_reply_cut(setup):
     """Nothing forwarded yet: sent again. Part of it forwarded: that client is closed, no other."""
     node, relay, proxy = setup

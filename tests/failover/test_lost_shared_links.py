@@ -36,6 +36,7 @@ def received(node, name, count):
     assert len(node.requests(name)) == count
 
 
+@pytest.mark.tls
 @pytest.mark.tsan
 def test_each_session_is_judged_alone():
     """All had requests in flight: reads are sent again, writes are in doubt, each said to the one
@@ -130,6 +131,7 @@ def test_refused_write_before_one_that_was_taken():
         assert [args[2] for args in node.requests("SET")].count(b"1") == 1
 
 
+@pytest.mark.tls
 @pytest.mark.tsan
 @judged
 def test_crash_under_a_hundred_clients():

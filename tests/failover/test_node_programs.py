@@ -15,6 +15,7 @@ from support.case import judged, move, scenario
 from support.procs import Process
 from support.wait import wait_until
 
+pytestmark = pytest.mark.plain("the programs are set up without TLS")
 KINDS = pytest.mark.parametrize("kill", [False, True], ids=["planned", "crash"])
 SOURCE = os.path.join(os.path.dirname(__file__), "real_programs", "node")
 FETCH = 60  # seconds

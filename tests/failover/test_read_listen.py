@@ -196,6 +196,7 @@ def test_a_replica_that_was_promoted_a_moment_ago(stage):
             assert node.calls("eval") == 0
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("how", ["killed", "stopped", "promoted"])
 def test_a_session_moves_when_its_replica_goes(stage, how):
     """With all that belongs to it, and without a word."""

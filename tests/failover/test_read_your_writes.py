@@ -127,6 +127,7 @@ def test_57_one_replica_5_seconds_behind(stage, settings, least, most):
         assert max(s[2] for s in stale) > 2, "a window of two seconds would have done"
 
 
+@pytest.mark.tls
 def test_58_pipelined(stage):
     """Whatever comes before and behind it in the same write."""
     with stage.through():
@@ -150,6 +151,7 @@ def test_58_pipelined(stage):
         assert sum(landed.of("get")[1:]) > 20
 
 
+@pytest.mark.tls
 def test_58_a_write_waits_for_the_read_before_it(fronted):
     """The read takes its time on the way to a replica, which has the write long before it if that
     does not wait."""

@@ -18,6 +18,7 @@ from support.case import judged, move, scenario
 from support.procs import Process
 from support.wait import wait_until
 
+pytestmark = pytest.mark.plain("the programs are set up without TLS")
 KINDS = pytest.mark.parametrize("kill", [False, True], ids=["planned", "crash"])
 HOLDS = pytest.mark.parametrize("kill, hold", [(False, "60s"), (True, "60s"), (True, "700ms")],
                                 ids=["planned", "crash", "crash with a short hold"])

@@ -122,6 +122,7 @@ def test_sentinel_that_ends_each_connection():
         assert len(proxy.entries()) - lines < 50
 
 
+@pytest.mark.tls
 @judged
 def test_sentinel_in_crumbs():
     """Everything a Sentinel says comes byte by byte: a planned failover is as any other."""
@@ -205,6 +206,7 @@ def test_write_cut_at_every_byte(setup):
             assert node.calls("getset") == before + 1
 
 
+@pytest.mark.tls
 def test_exec_cut_at_every_byte(setup):
     node, relay, proxy = setup
     with proxy.connect() as client:
@@ -267,6 +269,7 @@ def test_script_error_cut_at_every_byte(setup):
             assert client.call("GET", "scripts") == b"%d" % (before + 1)
 
 
+@pytest.mark.tls
 def test_forged_refusal_cut_at_every_byte(setup):
     """A script says READONLY behind its write. Even where the connection ends before the node
     could be asked whether that is so, it does not run again."""

@@ -91,6 +91,7 @@ def reading_fixture(stage):
         yield proxy
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("resp", [2, 3])
 def test_62_reads_land_on_replicas(stage, reading, resp):
     """And are answered as the primary would."""
@@ -335,6 +336,7 @@ def test_readwrite_where_replicas_are_preferred(stage, reading):
         wait_until(lambda: reads_land(stage, client) == "replica", 10, "reads on replicas")
 
 
+@pytest.mark.tls
 def test_replica_with_none_fit():
     """An error that names the reason, and what writes goes on; then it is over by itself."""
     with contextlib.ExitStack() as stack:

@@ -32,6 +32,7 @@ def test_35_select(planned):
             assert direct.call("MGET", "a", "b") == [None, b"1"]
 
 
+@pytest.mark.tls
 @judged
 def test_35_select_pipelined_while_held():
     """SELECT and what stands behind it wait together and run in order."""
@@ -57,6 +58,7 @@ def add_user(cluster, user, password):
         node.call("ACL", "SETUSER", user, "reset", "on", f">{password}", "~*", "&*", "+@all")
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
 @judged
 def test_36_user(planned):

@@ -135,6 +135,7 @@ def hear_through(proxy, publisher, node_now, disturb):
         assert proxy.entries("subscriptions-restored")
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
 @judged
 def test_44_subscribers(planned):
@@ -301,6 +302,7 @@ def test_44_message_cut(stage):
         assert stage.proxy.entries("session-closed")[0]["reason"] == "reply-cut"
 
 
+@pytest.mark.tls
 @pytest.mark.parametrize("speaks", [("MONITOR",), ("SUBSCRIBE", "c")])
 def test_44_message_cut_by_the_move(stage, speaks):
     """The same when the primary changes, also when the client has begun to ask something: no answer

@@ -72,7 +72,7 @@ ANSWER = b"$11\r\n%b\r\n" % token(0)
 
 @pytest.mark.parametrize("after", some(record(GETSET)))
 def test_request_cut_on_its_way_to_the_node(setup, after):
-    """It never runs there: the proxy can't know, and says so. The last byte is the one that counts."""
+    """It never runs there: the proxy can't know, and says so. The last byte alone counts."""
     node, relay, proxy, _ = setup
     with proxy.connect() as client:
         client.ok("SET", KEY, "old")

@@ -54,8 +54,8 @@ def own_certificate(certs):
 @pytest.mark.parametrize("planned", [True, False])
 @judged
 def test_while_certificates_change(planned):
-    """Those that the proxy shows to its clients, the nodes and the Sentinels, and those of the nodes,
-    before the failover and in the midst of it: nobody notices."""
+    """Those that the proxy shows to its clients, the nodes and the Sentinels, and those of the
+    nodes, before the failover and in the midst of it: nobody notices."""
     certs = tls.certs()
     with own_certificate(certs) as (paths, put), Cluster(1, tls=certs) as cluster:
         to_others = {"tls-client-cert-file": paths["crt"], "tls-client-key-file": paths["key"]}

@@ -17,6 +17,7 @@ IN_DOUBT = ServerError("INDOUBT The primary was lost after EXEC was sent; the tr
 KINDS = pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
 
 
+@pytest.mark.tls
 @KINDS
 @judged
 def test_38_multi_without_watch(planned):
@@ -128,6 +129,7 @@ def test_39_compare_and_set_loop(planned):
         assert len(done - set(raises)) <= (0 if planned else 8)
 
 
+@pytest.mark.tls
 @judged
 def test_40_exec_at_the_moment_of_the_crash():
     """Both keys of the block or none, never twice; said to be in doubt at most."""
