@@ -129,8 +129,11 @@ void wire_flush(struct wire *w)
     ssize_t sent = transport_write(w->transport, &iov, 1);
     if (sent > 0) {
         buf_consume(&w->out, (size_t)sent);
-    } else if (sent < 0) {
-        buf_release(&w->out); /* the read that follows tells the owner */
+    }
+    /* After an error the read that follows tells the owner. */
+    if (sent < 0 || (w->has_secret && buf_len(&w->out) == 0)) {
+        buf_wipe(&w->out);
+        w->has_secret = false;
     }
 }
 
@@ -151,6 +154,7 @@ bool wire_put_auth(struct wire *w, const char *user, const char *password)
     if (password == NULL) {
         return false;
     }
+    w->has_secret = true;
     if (user == NULL) {
         emit_words(&w->out, "AUTH", password, NULL);
     } else {

@@ -27,6 +27,7 @@ struct wire {
     bool unreadable;             /* lost because of what the peer sent */
     bool untrusted;              /* lost because TLS has failed */
     bool local;                  /* lost because of this machine: see transport_error_is_local */
+    bool has_secret;             /* a password went into out: it is wiped when all is sent */
     struct buf out;              /* commands to be sent: append, then wire_flush */
     struct reply_stream in;
     bool *gone; /* set when the wire is closed under a callback's feet */

@@ -28,6 +28,7 @@ char *buf_reserve(struct buf *b, size_t n)
         held_more(cap - b->cap);
         if (b->data != NULL) {
             memcpy(grown, b->data + b->begin, len);
+            secure_wipe(b->data, b->cap); /* it may be one that is to be wiped in the end */
         }
         free(b->data);
         b->data = grown;

@@ -6,6 +6,8 @@ import re
 import pytest
 
 from support import tls
+from support.cluster import Node
+from support.fake_sentinel import FakeSentinel
 from support.procs import Port
 from support.proxy import Proxy, is_sanitized, joined, run
 from support.resp import encode
@@ -144,3 +146,28 @@ def test_text_of_keys_is_not_held(nowhere):
 def test_the_search_finds_what_is_there(nowhere):
     with Proxy([nowhere], {"user": "findable-name", "password": SECRET}) as proxy:
         assert copies(proxy, b"findable-name") > 1
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may look into the process")
+def test_is_held_once_when_it_is_used(tmp_path):
+    """Said to Sentinels and nodes, and on connections of clients that have none: nothing of it stays
+    in what was sent."""
+    other = "another-h0rse"
+    node = Node(str(tmp_path), settings=[("requirepass", other)])
+    try:
+        node.start()
+        with FakeSentinel(node.address, epoch=1, password=SECRET) as sentinel, \
+                Proxy([sentinel.address], {"password": other, "read-policy": "any"},
+                      sentinel_settings={"password": SECRET}) as proxy:
+            proxy.wait_serving()
+            with proxy.connect() as client:
+                client.ok("SET", "k", "v")
+                client.ok("MULTI")
+                client.ok("INCR", "n")
+                client.ok("EXEC")
+            wait_until(lambda: sentinel.subscribers() > 0, what="a subscription")
+            wait_until(lambda: proxy.entries("commands-learnt"), what="its commands")
+            assert copies(proxy, SECRET.encode()) == 1
+            assert copies(proxy, other.encode()) == 1
+    finally:
+        node.close()
