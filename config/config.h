@@ -7,15 +7,17 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include "config/secret.h"
 #include "proxy/base/addr.h"
 #include "proxy/base/buf.h"
 #include "proxy/base/log.h"
 
-#define CONFIG_AUTO          0   /* value of numbers whose key says "auto" */
-#define CONFIG_SERVICES_MAX  64  /* each has a listener and probes within FDS_RESERVED */
-#define CONFIG_GROUPS_MAX    16  /* groups of Sentinels, the plain one included */
-#define CONFIG_LISTENERS_MAX 16  /* of one service and kind */
-#define CONFIG_MAPPINGS_MAX  256 /* of one group of Sentinels */
+#define CONFIG_AUTO           0   /* value of numbers whose key says "auto" */
+#define CONFIG_SERVICES_MAX   64  /* each has a listener and probes within FDS_RESERVED */
+#define CONFIG_GROUPS_MAX     16  /* groups of Sentinels, the plain one included */
+#define CONFIG_LISTENERS_MAX  16  /* of one service and kind */
+#define CONFIG_MAPPINGS_MAX   256 /* of one group of Sentinels */
+#define CONFIG_IDENTITIES_MAX 256 /* of one service: each has links of its own */
 
 struct config_addrs {
     struct addr *v;
@@ -92,8 +94,8 @@ struct config_tls_clients {
 struct config_sentinel {
     char *name; /* "": the plain group */
     struct config_addrs address;
-    char *user;     /* NULL: none */
-    char *password; /* NULL: none; read from password-file where that is given */
+    char *user;              /* NULL: none */
+    struct secret *password; /* NULL: none */
     uint64_t connect_timeout_ms;
     uint64_t poll_interval_ms, poll_interval_fast_ms;
     uint32_t min_agree; /* CONFIG_AUTO: the majority of the reachable Sentinels */
@@ -128,6 +130,24 @@ enum config_consistency {
     CONSISTENCY_EVENTUAL, /* they see what the replica has */
 };
 
+/* Who says whether a client may come in. */
+enum config_client_auth {
+    CLIENT_AUTH_FORWARD, /* the server */
+    CLIENT_AUTH_NONE,    /* nobody: everyone may */
+    CLIENT_AUTH_USERS,   /* the users of acl-file */
+};
+
+/* A client's user who is somebody else at the server than the service itself. */
+struct config_identity {
+    char *client, *user, *path;
+    struct secret *password; /* from that path */
+};
+
+struct config_identities {
+    struct config_identity *v;
+    size_t count;
+};
+
 /* [service NAME] */
 struct config_service {
     char *name;
@@ -136,9 +156,13 @@ struct config_service {
     size_t group;   /* index of that into config->groups */
     struct config_addrs listen, read_listen; /* without TLS */
     struct config_tls_clients clients;
-    struct config_tls tls;    /* to its nodes */
-    uint32_t unix_mode;       /* permissions of unix sockets it listens on */
-    char *user, *password;    /* of our own connections to Redis; NULL: none */
+    struct config_tls tls;   /* to its nodes */
+    uint32_t unix_mode;      /* permissions of unix sockets it listens on */
+    char *user;              /* of our own connections to Redis; NULL: none */
+    struct secret *password; /* the same */
+    enum config_client_auth client_auth;
+    char *acl_file; /* NULL: none */
+    struct config_identities upstream_users;
     uint64_t hold_timeout_ms; /* CONFIG_AUTO: max(30 s, 2 x down-after + 10 s) */
     enum config_links links;
     uint32_t links_per_profile;
@@ -173,6 +197,10 @@ static inline bool config_listens_with_tls(const struct config_service *s)
 {
     return s->clients.listen.count > 0 || s->clients.read_listen.count > 0;
 }
+
+/* Whom a client's user is at the server: 0 for whom the service itself is, else one more than the
+ * first of upstream_users with that user and that password. */
+unsigned config_identity_of(const struct config_service *s, const char *client);
 
 struct config {
     struct config_proxy proxy;
@@ -237,6 +265,10 @@ void config_report_add(struct config_report *report, enum config_severity severi
 /* Where a key of that section, which is one of the structs in config, was set; else where the
  * section begins. */
 const char *config_where(const struct config *config, const void *section, const char *key);
+#define READ_PROBLEM_MAX 128
+/* Reads a file of at most max bytes. False, and in words why, when it can't be had. */
+bool config_read_whole(const char *path, size_t max, struct buf *out,
+                       char problem[READ_PROBLEM_MAX]) NODISCARD;
 /* Empties the report. */
 void config_report_free(struct config_report *report);
 

@@ -27,14 +27,17 @@ static void store_default(const struct config_key *key, void *section)
 static void store_text(const struct config_setting *setting, void *section,
                        struct key_origin *origin, struct config_report *report)
 {
-    char **field = config_key_field(setting->key, section);
-    if (setting->key->type != TYPE_SECRET_FILE) {
-        *field = xstrdup(setting->text);
-        return;
+    void *field = config_key_field(setting->key, section);
+    if (setting->key->type == TYPE_SECRET) {
+        *(struct secret **)field = secret_new(setting->text);
+    } else if (setting->key->type == TYPE_SECRET_FILE) {
+        struct secret *secret = config_secret_read(setting->text, setting->where, report);
+        origin->path = xstrdup(setting->text);
+        origin->bad = secret == NULL;
+        *(struct secret **)field = secret;
+    } else {
+        *(char **)field = xstrdup(setting->text);
     }
-    origin->path = xstrdup(setting->text);
-    *field = config_secret_read(setting->text, setting->where, report);
-    origin->bad = *field == NULL;
 }
 
 static void store(const struct config_setting *setting, void *section, struct key_origin *origin,
@@ -56,6 +59,12 @@ static void store(const struct config_setting *setting, void *section, struct ke
     CHECK(config_value_parse(key, slice_str(setting->text), &value,
                              &problem)); /* as when it was taken */
     config_value_store(key, &value, section);
+    if (key->type == TYPE_IDENTITIES) {
+        const struct config_identities *list = config_key_field_const(key, section);
+        struct config_identity *one = &list->v[list->count - 1];
+        one->password = config_secret_read(one->path, setting->where, report);
+        origin->bad = origin->bad || one->password == NULL;
+    }
 }
 
 /* The highest level that says something of the key's field, be it by another key. */
@@ -147,6 +156,17 @@ static void free_commands(struct config_commands *list)
     free(list->v);
 }
 
+static void free_identities(struct config_identities *list)
+{
+    for (size_t i = 0; i < list->count; i++) {
+        free(list->v[i].client);
+        free(list->v[i].user);
+        free(list->v[i].path);
+        secret_free(&list->v[i].password);
+    }
+    free(list->v);
+}
+
 static void free_tls(struct config_tls *tls)
 {
     free(tls->ca_file);
@@ -168,12 +188,18 @@ static void free_clients(struct config_tls_clients *clients)
     free(clients->ca_file);
 }
 
-static void free_secret(char *secret)
+unsigned config_identity_of(const struct config_service *s, const char *client)
 {
-    if (secret != NULL) {
-        secure_wipe(secret, strlen(secret));
+    const struct config_identity *v = s->upstream_users.v, *found = NULL;
+    for (size_t i = 0; i < s->upstream_users.count && found == NULL; i++) {
+        found = strcmp(v[i].client, client) == 0 ? &v[i] : NULL;
     }
-    free(secret);
+    for (unsigned i = 0; found != NULL; i++) {
+        if (strcmp(v[i].user, found->user) == 0 && strcmp(v[i].path, found->path) == 0) {
+            return i + 1;
+        }
+    }
+    return 0;
 }
 
 void config_free(struct config **config)
@@ -183,7 +209,7 @@ void config_free(struct config **config)
         return;
     }
     for (size_t i = 0; i < c->group_count; i++) {
-        free_secret(c->groups[i].password);
+        secret_free(&c->groups[i].password);
         free(c->groups[i].user);
         free(c->groups[i].address.v);
         free(c->groups[i].address_map.v);
@@ -192,8 +218,10 @@ void config_free(struct config **config)
     }
     free(c->groups);
     for (size_t i = 0; i < c->service_count; i++) {
-        free_secret(c->services[i].password);
+        secret_free(&c->services[i].password);
         free(c->services[i].user);
+        free(c->services[i].acl_file);
+        free_identities(&c->services[i].upstream_users);
         free(c->services[i].listen.v);
         free(c->services[i].read_listen.v);
         free(c->services[i].prefer.v);

@@ -55,7 +55,7 @@ static bool refused(const struct check *c, size_t section, const char *name)
 }
 
 static void check_credentials(const struct check *c, size_t section, const char *user,
-                              const char *password)
+                              const struct secret *password)
 {
     if (user != NULL && password == NULL && !refused(c, section, "password") &&
         !refused(c, section, "password-file")) {
@@ -72,6 +72,54 @@ static void check_user(const struct check *c)
         config_report_add(c->report, CONFIG_ERROR,
                           "%s: 'group' without 'user' in [proxy]; add user, or leave it out",
                           where(c, DRAFT_PROXY, "group"));
+    }
+}
+
+/* Each user of clients has one user at the server. */
+static void check_identities(const struct check *c, size_t section, const struct config_service *s)
+{
+    const struct config_identities *list = &s->upstream_users;
+    const struct key_origin *origin = origin_of(c, section, "upstream-user");
+    if (list->count > CONFIG_IDENTITIES_MAX) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: %zu entries of upstream-user are more than %d; let users share one",
+                          where(c, section, "upstream-user"), list->count, CONFIG_IDENTITIES_MAX);
+        return;
+    }
+    for (size_t i = 0; i < list->count && !origin->bad; i++) {
+        for (size_t k = 0; k < i; k++) {
+            if (strcmp(list->v[i].client, list->v[k].client) == 0) {
+                config_report_add(c->report, CONFIG_ERROR,
+                                  "%s: '%s' has an upstream-user already; the first is %s; keep "
+                                  "one of them",
+                                  origin->where[i], list->v[i].client, origin->where[k]);
+                break;
+            }
+        }
+    }
+}
+
+static void check_client_auth(const struct check *c, size_t section, const struct config_service *s)
+{
+    static const char *const idle[] = {"acl-file", "upstream-user"};
+    bool users = s->client_auth == CLIENT_AUTH_USERS;
+    check_identities(c, section, s);
+    if (refused(c, section, "client-auth")) {
+        return;
+    }
+    if (users && s->acl_file == NULL && !refused(c, section, "acl-file")) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: client-auth = users in [service %s] needs to know them; add "
+                          "acl-file = PATH",
+                          where(c, section, "client-auth"), s->name);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(idle) && !users; i++) {
+        if (origin_of(c, section, idle[i])->count > 0) {
+            config_report_add(c->report, CONFIG_WARNING,
+                              "%s: '%s' does nothing without client-auth = users in [service %s]; "
+                              "add that, or leave it out",
+                              where(c, section, idle[i]), idle[i], s->name);
+        }
     }
 }
 
@@ -444,15 +492,16 @@ static void check_protected_mode(const struct check *c)
     for (size_t i = 0; i < count && on; i++) {
         struct ear e = ear_at(c, i);
         char at[ADDR_TEXT_MAX];
-        if (e.service->password == NULL || e.authenticated || place_of(e.at).loopback) {
+        if (e.service->password == NULL || e.service->client_auth == CLIENT_AUTH_USERS ||
+            e.authenticated || place_of(e.at).loopback) {
             continue;
         }
         config_report_add(
             c->report, CONFIG_ERROR,
             "%s: [service %s] listens on %s, beyond this machine, with a password of its "
             "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
-            "or set protected-mode = no in [proxy] if only trusted clients reach that "
-            "address",
+            "or let clients log in (client-auth = users), or set protected-mode = no in [proxy] "
+            "if only trusted clients reach that address",
             e.where, e.service->name, addr_text(e.at, at));
     }
 }
@@ -558,6 +607,7 @@ void config_check(struct config *config, const struct config_input *in, struct d
     for (size_t i = 0; i < config->service_count; i++) {
         check_credentials(&c, service_section(&c, i), config->services[i].user,
                           config->services[i].password);
+        check_client_auth(&c, service_section(&c, i), &config->services[i]);
         check_tls(&c, service_section(&c, i), &config->services[i].tls);
         check_tls_clients(&c, service_section(&c, i), &config->services[i]);
     }

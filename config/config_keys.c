@@ -41,16 +41,18 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_VERIFY      enum config_tls_verify
 #define C_TYPE_AUTH        enum config_tls_auth
 #define C_TYPE_TLS_VERSION enum config_tls_version
+#define C_TYPE_CLIENT_AUTH enum config_client_auth
 #define C_TYPE_MODE        uint32_t
 #define C_TYPE_ADDRS       struct config_addrs
 #define C_TYPE_MAP         struct config_mappings
 #define C_TYPE_NETS        struct config_nets
 #define C_TYPE_COMMANDS    struct config_commands
 #define C_TYPE_READERS     struct config_commands
+#define C_TYPE_IDENTITIES  struct config_identities
 #define C_TYPE_TEXT        char *
 #define C_TYPE_PATH        char *
-#define C_TYPE_SECRET      char *
-#define C_TYPE_SECRET_FILE char *
+#define C_TYPE_SECRET      struct secret *
+#define C_TYPE_SECRET_FILE struct secret *
 #define KEY(section, name, type, field, ...)                                                       \
     _Static_assert(                                                                                \
         _Generic(((struct config_##section *)0)->field, C_TYPE_##type : 1, default : 0) == 1,      \
@@ -72,7 +74,7 @@ const struct config_key *config_key_find(enum config_section section, struct sli
 bool config_key_is_list(const struct config_key *key)
 {
     return key->type == TYPE_ADDRS || key->type == TYPE_MAP || key->type == TYPE_NETS ||
-           key->type == TYPE_COMMANDS || key->type == TYPE_READERS;
+           key->type == TYPE_COMMANDS || key->type == TYPE_READERS || key->type == TYPE_IDENTITIES;
 }
 
 bool config_key_is_text(const struct config_key *key)

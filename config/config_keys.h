@@ -20,12 +20,14 @@ enum config_type {
     TYPE_VERIFY,
     TYPE_AUTH,
     TYPE_TLS_VERSION,
+    TYPE_CLIENT_AUTH,
     TYPE_MODE,
     TYPE_ADDRS,
     TYPE_MAP,
     TYPE_NETS,
     TYPE_COMMANDS,
     TYPE_READERS,
+    TYPE_IDENTITIES,
     TYPE_TEXT,
     TYPE_PATH,
     TYPE_SECRET,
@@ -82,7 +84,8 @@ struct config_value {
     struct addr addr;
     struct config_mapping map;
     struct addr_net net;
-    struct slice command; /* in the text that was parsed */
+    struct slice command;     /* in the text that was parsed */
+    struct slice identity[3]; /* the same: client's name, upstream name, path */
 };
 
 /* Parses text as a value of the key. False when it is none; *problem then gets the reason and what

@@ -35,12 +35,9 @@ const char *config_env_master(char *const *environ);
 /* Takes down what the environment sets, once all sections are known. */
 void config_env_apply(const struct config_input *in, struct draft *d);
 
-#define READ_PROBLEM_MAX 128
-/* Reads a file of at most max bytes. False, and in words why, when it can't be had. */
-bool config_read_whole(const char *path, size_t max, struct buf *out,
-                       char problem[READ_PROBLEM_MAX]) NODISCARD;
-/* The secret in a file: its one line. NULL, and an error, when there is none. */
-char *config_secret_read(const char *path, const char *where, struct config_report *report);
+/* The secret in a file. NULL, and an error, when there is none. */
+struct secret *config_secret_read(const char *path, const char *where,
+                                  struct config_report *report);
 
 /* The configuration that the draft describes; reads the secret files. Refused values have their
  * defaults. Never NULL. */

@@ -23,14 +23,15 @@ static void put_list(const struct config_key *key, const struct section_origin *
 static const char *text_of(const struct config_key *key, const struct section_origin *section,
                            const struct key_origin *origin)
 {
-    char *const *field = config_key_field_const(key, section->section);
     if (origin->count == 0) {
         return NULL;
     }
     if (key->type == TYPE_SECRET) {
         return "********";
     }
-    return key->type == TYPE_SECRET_FILE ? origin->path : *field;
+    return key->type == TYPE_SECRET_FILE
+               ? origin->path
+               : *(char *const *)config_key_field_const(key, section->section);
 }
 
 static void put_key(const struct config_key *key, const struct section_origin *section,

@@ -1,8 +1,6 @@
 /* Files read whole: the configuration itself, and secrets. */
 #include <fcntl.h>
 #include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -47,28 +45,6 @@ bool config_read_whole(const char *path, size_t max, struct buf *out,
     return good;
 }
 
-/* The one line of a secret file; NULL when it has one, else what is wrong. */
-static const char *first_line(struct slice text, struct slice *line)
-{
-    if (text.p == NULL) {
-        return "it is empty";
-    }
-    const char *end = memchr(text.p, '\n', text.n);
-    *line = slice_of(text.p, end == NULL ? text.n : (size_t)(end - text.p));
-    for (size_t i = line->n; i < text.n; i++) {
-        if (text.p[i] != '\n' && text.p[i] != '\r') {
-            return "it has more than one line";
-        }
-    }
-    if (line->n > 0 && line->p[line->n - 1] == '\r') {
-        line->n--;
-    }
-    if (line->n == 0) {
-        return "it is empty";
-    }
-    return memchr(line->p, '\0', line->n) != NULL ? "it has a NUL byte" : NULL;
-}
-
 void config_hide(char *secret)
 {
     for (char *c = secret; c != NULL && *c != '\0'; c++) {
@@ -76,24 +52,15 @@ void config_hide(char *secret)
     }
 }
 
-char *config_secret_read(const char *path, const char *where, struct config_report *report)
+struct secret *config_secret_read(const char *path, const char *where, struct config_report *report)
 {
-    struct buf text = {0};
-    struct slice line = {0};
-    char unreadable[READ_PROBLEM_MAX];
-    char *secret = NULL;
-    const char *problem = unreadable;
-    if (config_read_whole(path, SECRET_FILE_MAX, &text, unreadable)) {
-        problem = first_line(buf_slice(&text), &line);
-    }
-    if (problem == NULL) {
-        secret = xcalloc(1, line.n + 1);
-        memcpy(secret, line.p, line.n);
-    } else {
+    char problem[SECRET_PROBLEM_MAX];
+    struct secret *secret = secret_open(path, problem);
+    if (secret == NULL) {
         config_report_add(report, CONFIG_ERROR,
-                          "%s: bad secret file '%s': %s; put the secret alone into its first line",
+                          "%s: bad secret file '%s': %s; put the secret alone into its first line, "
+                          "and during a rotation the one before into its second",
                           where, path, problem);
     }
-    buf_wipe(&text);
     return secret;
 }

@@ -37,6 +37,9 @@ static const struct words words[] = {
     [TYPE_AUTH] =
         {{[CONFIG_AUTH_NO] = "no", [CONFIG_AUTH_OPTIONAL] = "optional", [CONFIG_AUTH_YES] = "yes"}},
     [TYPE_TLS_VERSION] = {{[CONFIG_TLS_1_2] = "1.2", [CONFIG_TLS_1_3] = "1.3"}},
+    [TYPE_CLIENT_AUTH] = {{[CLIENT_AUTH_FORWARD] = "forward",
+                           [CLIENT_AUTH_NONE] = "none",
+                           [CLIENT_AUTH_USERS] = "users"}},
     [TYPE_READERS] = {{"eval_ro", "evalsha_ro", "fcall_ro", "pfcount", "keys", "dbsize",
                        "randomkey"}},
 };
@@ -91,7 +94,8 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
     case TYPE_CONSISTENCY:
     case TYPE_VERIFY:
     case TYPE_AUTH:
-    case TYPE_TLS_VERSION: put_words(&words[key->type], key->min, key->max, out); return;
+    case TYPE_TLS_VERSION:
+    case TYPE_CLIENT_AUTH: put_words(&words[key->type], key->min, key->max, out); return;
     case TYPE_READERS: put_words(&words[key->type], 0, READERS_LAST, out); return;
     case TYPE_MODE:
         buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
@@ -103,6 +107,7 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
         return;
     case TYPE_NETS: buf_append_str(out, "a.b.c.d/n or v6/n"); return;
     case TYPE_COMMANDS: buf_append_str(out, "the name of a command"); return;
+    case TYPE_IDENTITIES: buf_append_str(out, "CLIENTUSER UPSTREAMUSER PASSWORD-FILE"); return;
     case TYPE_TEXT: buf_append_str(out, "a name without spaces"); return;
     case TYPE_SECRET: buf_append_str(out, "text"); return;
     case TYPE_PATH:
@@ -325,6 +330,32 @@ static bool check_text(const struct config_key *key, struct slice text, struct b
     return wrong == NULL;
 }
 
+/* Three words. */
+static bool parse_identity(const struct config_key *key, struct slice text, struct slice out[3],
+                           struct buf *problem)
+{
+    size_t count = 0;
+    if (!check_text(key, text, problem)) {
+        return false;
+    }
+    for (size_t at = 0; at < text.n;) {
+        size_t from = at;
+        while (at < text.n && !blank(text.p[at])) {
+            at++;
+        }
+        if (at > from && count < 3) {
+            out[count] = slice_of(text.p + from, at - from);
+        }
+        count += at > from;
+        at += at < text.n;
+    }
+    if (count != 3) {
+        buf_append_str(problem, "write a user of acl-file, a user at the server, and a file with "
+                                "that one's password, without other spaces");
+    }
+    return count == 3;
+}
+
 bool config_value_parse(const struct config_key *key, struct slice text, struct config_value *out,
                         struct buf *problem)
 {
@@ -351,6 +382,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_VERIFY:
     case TYPE_AUTH:
     case TYPE_TLS_VERSION:
+    case TYPE_CLIENT_AUTH:
         good = parse_word(&words[key->type], text, key->min, key->max, &out->number);
         break;
     case TYPE_MODE: good = parse_mode(key, text, &out->number); break;
@@ -359,6 +391,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_NETS: return parse_net(text, &out->net, problem);
     case TYPE_COMMANDS: return parse_command(text, &out->command, problem);
     case TYPE_READERS: return parse_reader(key, text, &out->command, problem);
+    case TYPE_IDENTITIES: return parse_identity(key, text, out->identity, problem);
     case TYPE_TEXT:
     case TYPE_PATH:
     case TYPE_SECRET_FILE: return check_text(key, text, problem);
@@ -382,6 +415,20 @@ static void store_command(struct config_commands *list, struct slice name)
     list->v[list->count++] = copy;
 }
 
+static char *copy_of(struct slice text)
+{
+    char *copy = xcalloc(1, text.n + 1);
+    memcpy(copy, text.p, text.n);
+    return copy;
+}
+
+static void store_identity(struct config_identities *list, const struct slice text[3])
+{
+    list->v = xrealloc(list->v, (list->count + 1) * sizeof *list->v);
+    list->v[list->count++] = (struct config_identity){
+        .client = copy_of(text[0]), .user = copy_of(text[1]), .path = copy_of(text[2])};
+}
+
 void config_value_store(const struct config_key *key, const struct config_value *value,
                         void *section)
 {
@@ -399,7 +446,8 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_CONSISTENCY:
     case TYPE_VERIFY:
     case TYPE_AUTH:
-    case TYPE_TLS_VERSION: {
+    case TYPE_TLS_VERSION:
+    case TYPE_CLIENT_AUTH: {
         unsigned number = (unsigned)value->number;
         memcpy(field, &number, sizeof number);
         return;
@@ -424,6 +472,7 @@ void config_value_store(const struct config_key *key, const struct config_value 
     }
     case TYPE_COMMANDS:
     case TYPE_READERS: store_command(field, value->command); return;
+    case TYPE_IDENTITIES: store_identity(field, value->identity); return;
     case TYPE_TEXT:
     case TYPE_PATH:
     case TYPE_SECRET:
@@ -450,6 +499,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_VERIFY:
     case TYPE_AUTH:
     case TYPE_TLS_VERSION:
+    case TYPE_CLIENT_AUTH:
         memcpy(&word, field, sizeof word);
         buf_append_str(out, words[key->type].word[word]);
         return;
@@ -459,6 +509,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_NETS:
     case TYPE_COMMANDS:
     case TYPE_READERS:
+    case TYPE_IDENTITIES:
     case TYPE_TEXT:
     case TYPE_PATH:
     case TYPE_SECRET:
@@ -480,6 +531,9 @@ size_t config_list_count(const struct config_key *key, const void *section)
     if (key->type == TYPE_NETS) {
         return ((const struct config_nets *)field)->count;
     }
+    if (key->type == TYPE_IDENTITIES) {
+        return ((const struct config_identities *)field)->count;
+    }
     return key->type == TYPE_ADDRS ? ((const struct config_addrs *)field)->count
                                    : ((const struct config_commands *)field)->count;
 }
@@ -494,6 +548,9 @@ void config_list_format(const struct config_key *key, const void *section, size_
         buf_printf(out, "%s %s", addr_text(&m->announced, text), addr_text(&m->reachable, other));
     } else if (key->type == TYPE_NETS) {
         buf_append_str(out, addr_net_text(&((const struct config_nets *)field)->v[i], net));
+    } else if (key->type == TYPE_IDENTITIES) {
+        const struct config_identity *one = &((const struct config_identities *)field)->v[i];
+        buf_printf(out, "%s %s %s", one->client, one->user, one->path);
     } else if (key->type == TYPE_ADDRS) {
         buf_append_str(out, addr_text(&((const struct config_addrs *)field)->v[i], text));
     } else {

@@ -117,6 +117,7 @@ struct link *link_open(struct linkset *set, enum link_kind kind, struct session 
                        enum greeting_step until)
 {
     struct worker_service *ws = set->service;
+    CHECK(s == NULL || s->gate != GATE_SHUT);
     struct link *l = xcalloc(1, sizeof *l);
     l->magic = LINK_MAGIC;
     l->service = ws;
@@ -387,8 +388,10 @@ static void greeting_refused(struct link *l)
         nodes_failed(l->service, l->replica, "refused");
     } else if (own) {
         log_limited(LOG_ERROR, "link-refused",
-                    "service=%s what=%s error=%s action=\"requests wait; mend it there, or here\"",
+                    "service=%s user=%s what=%s error=%s action=\"requests wait; mend it there, or "
+                    "here\"",
                     l->service->config->name,
+                    log_quote(slice_str(profile_own_user(&set->profile, l->service->config))),
                     g->refused == GREET_AUTH ? "credentials" : "connection",
                     log_quote(buf_slice(&g->words)));
         service_link_failed(l->service);

@@ -265,6 +265,13 @@ void linkset_ready(struct link *l)
     if (!set->profile.authenticated) {
         checked(set, l);
     }
+    if (l->needs_auth && l->service->config->client_auth != CLIENT_AUTH_FORWARD) {
+        log_limited(
+            LOG_ERROR, "link-refused",
+            "service=%s user=default what=credentials error=\"it asks for a password, and the "
+            "service has none\" action=\"give it one: password-file\"",
+            l->service->config->name);
+    }
     if (l->needs_auth && l->kind != LINK_EXCLUSIVE) {
         link_close(&l, LINK_END_GREETING);
     } else if (l->kind == LINK_CHECK) {
@@ -280,7 +287,7 @@ void linkset_ready(struct link *l)
 bool linkset_check(struct linkset *set)
 {
     struct worker_service *ws = set->service;
-    if (set->profile.authenticated || ws->config->password != NULL || set->checked_ms == 0 ||
+    if (profile_has_password(&set->profile, ws->config) || set->checked_ms == 0 ||
         loop_now_ms(ws->worker->loop) < set->checked_ms + CHECK_INTERVAL_MS) {
         return true;
     }

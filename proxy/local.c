@@ -21,6 +21,14 @@ void say_not_executed(const struct session *s, struct buf *to)
                s->service->config->name);
 }
 
+void say_noauth(struct session *s, const struct command *command)
+{
+    session_give_str(s, command->cls == COMMAND_EXEC
+                            ? "-EXECABORT Transaction discarded because of: NOAUTH Authentication "
+                              "required.\r\n"
+                            : "-NOAUTH Authentication required.\r\n");
+}
+
 static const char *nil_array(const struct session *s)
 {
     return s->set->profile.resp == 3 ? "_\r\n" : "*-1\r\n";
@@ -119,7 +127,7 @@ void local_answer(struct session *s, const struct command *command, const struct
     } else if (s->multi || (s->watch_lost && command->cls == COMMAND_MULTI)) {
         answer_lost_transaction(s, command);
     } else if (s->set->needs_auth) {
-        session_give_str(s, "-NOAUTH Authentication required.\r\n");
+        say_noauth(s, command);
     } else if (command->cls == COMMAND_REPLY && !s->refused && s->set->refused == GREET_STEPS) {
         mute_set(s, args);
     } else if (command->cls == COMMAND_READONLY && !s->refused && s->set->refused == GREET_STEPS) {

@@ -9,6 +9,7 @@
 #include "proxy/privileges.h"
 #include "proxy/server.h"
 #include "sentinel/certificates.h"
+#include "sentinel/credentials.h"
 
 #define EXIT_RUNTIME 1
 #define EXIT_USAGE   2
@@ -58,7 +59,8 @@ static int print(struct slice text)
 }
 
 static int act(enum config_action action, const struct config *config,
-               struct certificates *certificates, const struct privileges *privileges)
+               struct certificates *certificates, struct credentials *credentials,
+               const struct privileges *privileges)
 {
     struct buf out = {0};
     command_init();
@@ -69,7 +71,7 @@ static int act(enum config_action action, const struct config *config,
         }
         remark_commands(config);
         log_set_level(config->proxy.log_level);
-        return server_run(config, certificates, privileges);
+        return server_run(config, certificates, credentials, privileges);
     case CONFIG_CHECK:
         remark_commands(config);
         buf_append_str(&out, "vedette: the configuration is good\n");
@@ -95,14 +97,18 @@ int main(int argc, char **argv)
     enum config_action action;
     struct config *config = config_load(&in, &action, &report);
     struct certificates *certificates = NULL;
+    struct credentials *credentials = NULL;
     struct privileges privileges = {0};
     if (report.errors == 0 && (action == CONFIG_RUN || action == CONFIG_CHECK)) {
         certificates = certificates_load(config, &report);
+        credentials = credentials_load(config, &report);
         privileges_find(&privileges, config, action == CONFIG_RUN, &report);
     }
     print_report(&report);
-    int status = report.errors > 0 ? EXIT_USAGE : act(action, config, certificates, &privileges);
+    int status = report.errors > 0 ? EXIT_USAGE
+                                   : act(action, config, certificates, credentials, &privileges);
     privileges_free(&privileges);
+    credentials_free(&credentials);
     certificates_free(&certificates);
     config_report_free(&report);
     config_free(&config);

@@ -31,6 +31,7 @@ void profile_copy(struct profile *to, const struct profile *from)
     set(&to->user, buf_slice(&from->user));
     set(&to->password, buf_slice(&from->password));
     to->authenticated = from->authenticated;
+    to->identity = from->identity;
     to->database = from->database;
     to->resp = from->resp;
 }
@@ -44,8 +45,8 @@ static bool same_bytes(const struct buf *a, const struct buf *b)
 bool profile_same(const struct profile *a, const struct profile *b)
 {
     return a->resp == b->resp && a->database == b->database &&
-           a->authenticated == b->authenticated && same_bytes(&a->user, &b->user) &&
-           same_bytes(&a->password, &b->password);
+           a->authenticated == b->authenticated && a->identity == b->identity &&
+           same_bytes(&a->user, &b->user) && same_bytes(&a->password, &b->password);
 }
 
 static uint32_t hash_bytes(uint32_t hash, const struct buf *b)
@@ -58,8 +59,21 @@ static uint32_t hash_bytes(uint32_t hash, const struct buf *b)
 
 uint32_t profile_hash(const struct profile *p)
 {
-    uint32_t hash = 2166136261u ^ (uint32_t)p->database * 31u ^ (uint32_t)p->resp;
+    uint32_t hash =
+        2166136261u ^ (uint32_t)p->database * 31u ^ (uint32_t)p->resp ^ p->identity * 131u;
     return hash_bytes(hash_bytes(hash, &p->user), &p->password);
+}
+
+bool profile_has_password(const struct profile *p, const struct config_service *service)
+{
+    return p->authenticated || p->identity > 0 || service->password != NULL;
+}
+
+const char *profile_own_user(const struct profile *p, const struct config_service *service)
+{
+    const char *user =
+        p->identity > 0 ? service->upstream_users.v[p->identity - 1].user : service->user;
+    return user != NULL ? user : "default";
 }
 
 static void set_credentials(struct profile *p, struct slice user, struct slice password)
@@ -158,6 +172,17 @@ static void add_auth(struct greeting *g, struct slice user, struct slice passwor
     add_step(g, GREET_AUTH, argv, user.n > 0 ? 3 : 2);
 }
 
+/* While its password is being changed either of two may be the one. */
+static void add_own_auth(struct greeting *g, const char *user, struct secret *secret)
+{
+    struct passwords passwords;
+    secret_passwords(secret, &passwords);
+    for (size_t i = 0; i < passwords.count; i++) {
+        add_auth(g, slice_str(user != NULL ? user : ""), slice_str(passwords.v[i]));
+    }
+    passwords_wipe(&passwords);
+}
+
 void greeting_begin(struct greeting *g, const struct profile *p, struct slice name,
                     const struct config_service *service, enum greeting_step until)
 {
@@ -165,9 +190,11 @@ void greeting_begin(struct greeting *g, const struct profile *p, struct slice na
     reply_scan_reset(&g->scan, GREETING_ELEMENTS_MAX);
     if (p->authenticated && until > GREET_AUTH) {
         add_auth(g, buf_slice(&p->user), buf_slice(&p->password));
+    } else if (p->identity > 0) {
+        const struct config_identity *one = &service->upstream_users.v[p->identity - 1];
+        add_own_auth(g, one->user, one->password);
     } else if (service->password != NULL) {
-        add_auth(g, service->user != NULL ? slice_str(service->user) : slice_str(""),
-                 slice_str(service->password));
+        add_own_auth(g, service->user, service->password);
     }
     if (p->resp == 3 && until > GREET_HELLO) {
         add_step(g, GREET_HELLO, (struct slice[]){slice_str("HELLO"), slice_str("3")}, 2);
@@ -218,6 +245,13 @@ static bool tolerable(enum greeting_step step, struct slice reply)
     return !turned_away(reply) && (step == GREET_ROLE || step == GREET_NAME || step == GREET_ID);
 }
 
+/* A password is refused, and another one was not, or is still to be judged. */
+static bool other_password(const struct greeting *g, enum greeting_step step)
+{
+    bool last = g->answered == g->count || g->steps[g->answered] != GREET_AUTH;
+    return step == GREET_AUTH && (g->let_in || !last);
+}
+
 static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
 {
     if (g->scan.type == '>') {
@@ -233,7 +267,9 @@ static enum greeting_result judge_answer(struct greeting *g, struct slice reply)
         g->client_id = 0;
     }
     g->needs_auth = g->needs_auth || slice_starts_with(reply, "-NOAUTH ");
-    if (reply.p[0] == '-' && !tolerable(step, reply)) {
+    g->let_in = g->let_in || (step == GREET_AUTH && reply.p[0] == '+');
+    bool passed_over = other_password(g, step) && !not_now(reply);
+    if (reply.p[0] == '-' && !tolerable(step, reply) && !passed_over) {
         g->refused = not_now(reply) ? GREET_ROLE : step;
         buf_append(&g->words, slice_of(reply.p + 1, reply.n - 3));
         return GREETING_REFUSED;

@@ -11,6 +11,7 @@
 
 struct profile {
     bool authenticated;        /* user and password are the client's own */
+    unsigned identity;         /* without: who we are instead; see config_identity_of */
     struct buf user, password; /* user may be empty: the default one */
     int64_t database;
     int resp; /* 2 or 3 */
@@ -30,6 +31,10 @@ void profile_copy(struct profile *to, const struct profile *from);
 /* True if links of the one serve sessions of the other. */
 bool profile_same(const struct profile *a, const struct profile *b);
 uint32_t profile_hash(const struct profile *p);
+/* True if links are greeted with a password, the client's or one of ours. */
+bool profile_has_password(const struct profile *p, const struct config_service *service);
+/* Without the client's own user: which of ours it is. */
+const char *profile_own_user(const struct profile *p, const struct config_service *service);
 /* A name that CLIENT SETNAME accepts. */
 bool name_is_valid(struct slice name);
 /* What p, and the name of the connection, become if the server accepts this AUTH, HELLO, SELECT or
@@ -60,8 +65,9 @@ struct greeting {
     struct buf out; /* bytes still to be sent */
     struct buf in;  /* an incomplete answer */
     struct reply_scan scan;
-    uint8_t steps[GREET_STEPS];
+    uint8_t steps[GREET_STEPS + SECRET_PASSWORDS_MAX - 1];
     uint8_t count, answered;
+    bool let_in;                /* by one of the passwords: another may be refused */
     bool replica;               /* its role is to be that; to be set behind greeting_begin */
     int64_t client_id;          /* what CLIENT ID said; 0: it was not asked, or refused */
     bool needs_auth;            /* the server wants a password that it was not given */

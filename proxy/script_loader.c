@@ -294,10 +294,12 @@ static void add_users(struct script_loader *l)
     for (struct list_node *n = sessions->first; n != NULL && l->who_count < SCRIPTS_LOAD_USERS_MAX;
          n = n->next) {
         const struct session *s = CONTAINER_OF(n, struct session, node);
-        if (s->service == l->service && s->set->profile.authenticated) {
-            struct profile who = {.authenticated = true,
-                                  .user = s->set->profile.user,
-                                  .password = s->set->profile.password,
+        const struct profile *its = &s->set->profile;
+        if (s->service == l->service && (its->authenticated || its->identity > 0)) {
+            struct profile who = {.authenticated = its->authenticated,
+                                  .identity = its->identity,
+                                  .user = its->user,
+                                  .password = its->password,
                                   .resp = 2};
             add_user(l, &who);
         }

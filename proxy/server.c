@@ -16,6 +16,7 @@ struct server {
     uint32_t magic;
     const struct config *config;
     struct certificates *certificates;
+    struct credentials *credentials;
     struct loop *loop;
     struct watcher *watcher;
     struct acceptor *acceptor;
@@ -258,8 +259,17 @@ static void on_stop_signal(void *owner, int signum)
 static void on_reload_signal(void *owner, int signum)
 {
     (void)signum;
-    log_notice("reload", "signal=SIGHUP what=certificates");
+    log_notice("reload", "signal=SIGHUP what=\"certificates, passwords and users\"");
     certificates_reload(server_of(owner)->certificates);
+    credentials_reload(server_of(owner)->credentials);
+}
+
+static void on_users_changed(void *owner)
+{
+    struct server *s = server_of(owner);
+    for (size_t i = 0; i < s->worker_count; i++) {
+        worker_hear_users(s->workers[i]);
+    }
 }
 
 static size_t worker_count(const struct config *config)
@@ -292,17 +302,21 @@ static bool start(struct server *s, const struct privileges *privileges)
         return false;
     }
     certificates_warn_unreadable(s->certificates);
+    credentials_warn_unreadable(s->credentials);
     for (; s->worker_count < count; s->worker_count++) {
         s->workers[s->worker_count] =
-            worker_start(s, s->config, s->certificates, (unsigned)s->worker_count);
+            worker_start(s, s->config, s->certificates, s->credentials, (unsigned)s->worker_count);
     }
     return true;
 }
 
 int server_run(const struct config *config, struct certificates *certificates,
-               const struct privileges *privileges)
+               struct credentials *credentials, const struct privileges *privileges)
 {
-    struct server s = {.magic = SERVER_MAGIC, .config = config, .certificates = certificates};
+    struct server s = {.magic = SERVER_MAGIC,
+                       .config = config,
+                       .certificates = certificates,
+                       .credentials = credentials};
     /* A client that is gone is an error of a write, not the end of the process. */
     CHECK(signal(SIGPIPE, SIG_IGN) != SIG_ERR);
     bool started = start(&s, privileges);
@@ -311,6 +325,7 @@ int server_run(const struct config *config, struct certificates *certificates,
         loop_watch_signal(s.loop, SIGINT, on_stop_signal);
         loop_watch_signal(s.loop, SIGHUP, on_reload_signal);
         certificates_watch(certificates, s.loop);
+        credentials_watch(credentials, s.loop, on_users_changed, &s);
         s.watcher = watcher_start(s.loop, config, certificates, publish, &s);
         log_notice("started", "version=%s workers=%zu services=%zu pid=%d", VEDETTE_VERSION,
                    s.worker_count, config->service_count, (int)getpid());
@@ -319,6 +334,7 @@ int server_run(const struct config *config, struct certificates *certificates,
     if (s.watcher != NULL) {
         watcher_stop(&s.watcher);
         certificates_unwatch(certificates);
+        credentials_unwatch(credentials);
     }
     for (size_t i = 0; i < s.worker_count; i++) {
         worker_join(&s.workers[i]);

@@ -8,13 +8,14 @@
 #include "proxy/scripts.h"
 #include "proxy/service.h"
 #include "sentinel/certificates.h"
+#include "sentinel/credentials.h"
 
 struct server;
 
 /* Serves until it is told to stop. Returns the exit code: 0 after a clean stop, 1 when it could not
  * start (the reason is logged). config is const until it returns. */
 int server_run(const struct config *config, struct certificates *certificates,
-               const struct privileges *privileges);
+               struct credentials *credentials, const struct privileges *privileges);
 
 /* From workers, any thread. */
 void server_hint(struct server *s, size_t service, uint64_t generation, enum hint hint);

@@ -11,6 +11,7 @@
 #include "sentinel/topology.h"
 #include "sentinel/watcher.h"
 
+struct client_users;
 struct link;
 struct session;
 struct tls_ctx;
@@ -28,6 +29,7 @@ struct worker_service {
     struct worker *worker;
     size_t index;
     const struct config_service *config;
+    struct client_users *users;              /* NULL: clients are no users of ours */
     struct tls_ctx *tls_clients, *tls_nodes; /* NULL: without TLS */
     const struct topology_service *now;      /* in the adopted topology */
     struct learnt *learnt;   /* what its primary says of commands; NULL: nothing yet */

@@ -8,6 +8,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/client_auth.h"
 #include "proxy/session_blocking.h"
 #include "proxy/session_reads.h"
 #include "proxy/session_redirect.h"
@@ -34,6 +35,7 @@ const char *session_end_word(enum session_end end)
     case SESSION_END_OUTPUT: return "output-limit";
     case SESSION_END_MEMORY: return "buffer-memory";
     case SESSION_END_SHUTDOWN: return "shutdown";
+    case SESSION_END_USER: return "user-removed";
     }
     UNREACHABLE("session end");
 }
@@ -74,6 +76,7 @@ void session_set_plain_profile(struct session *s)
     linkset_drop(&s->set);
     s->set = linkset_get(s->service, &plain, home);
     s->vetted = s->refused = false;
+    client_auth_begin(s);
     reads_begin(s, fresh);
 }
 
@@ -215,6 +218,7 @@ void session_free(struct session *s)
     tentative_clear(&s->tentative);
     transaction_free(&s->transaction);
     reads_end(s);
+    client_auth_end(s);
     linkset_drop(&s->set);
     buf_release(&s->name);
     session_forget_asked(s);

@@ -14,6 +14,7 @@
 #include "proxy/resp/scan.h"
 #include "proxy/tentative.h"
 
+struct acl_user;
 struct blocking;
 struct redirect;
 struct subscriptions;
@@ -40,6 +41,7 @@ enum session_end {
     SESSION_END_OUTPUT,    /* it does not read, and its replies are too many to be kept */
     SESSION_END_MEMORY,    /* all buffers hold too much, and its own most of it */
     SESSION_END_SHUTDOWN,  /* the proxy stops */
+    SESSION_END_USER,      /* its user is gone */
 };
 const char *session_end_word(enum session_end end);
 
@@ -55,6 +57,13 @@ struct asked {
     struct profile profile;
     struct buf name;
     enum profile_form form;
+};
+
+/* Whether the client has to say who it is, and to whom: client_auth.h. */
+enum gate {
+    GATE_FORWARD, /* to the server */
+    GATE_OPEN,    /* to us, and it may come in */
+    GATE_SHUT,    /* to us, and it has not: nothing of it is sent anywhere */
 };
 
 /* CLIENT REPLY, as the session keeps it (session_mute.h). */
@@ -107,8 +116,9 @@ struct session {
     bool left;        /* the client has ended its side, behind bytes that were not read yet */
 
     /* what the client's commands made of the session */
-    struct buf name;     /* CLIENT SETNAME */
-    struct asked *asked; /* nothing is sent behind it; NULL: there is none */
+    struct buf name;       /* CLIENT SETNAME */
+    struct acl_user *user; /* of ours, counted; NULL: none */
+    struct asked *asked;   /* nothing is sent behind it; NULL: there is none */
     bool vetted;  /* whether one without credentials is to be served was known when it came */
     bool refused; /* it was told that its profile is; served again once that is mended */
     bool mutes;   /* it has said CLIENT REPLY */
@@ -118,6 +128,7 @@ struct session {
     uint16_t large_left; /* replies that have to be small until it may share links again */
     /* where its reads go: session_reads.h */
     uint8_t reads;              /* enum config_reads */
+    uint8_t gate;               /* enum gate */
     bool reader;                /* it came by read-listen, and lives on a replica */
     bool to_primary;            /* the next ones: a replica has refused one of them */
     bool catching_up;           /* one waits for a moment */

@@ -231,10 +231,11 @@ static size_t stream(struct session *s, struct block *block, struct slice bytes)
 /* Looks further into the frame that begins `bytes`; afterwards s->front tells what it is. */
 static void scan_front(struct session *s, struct slice bytes)
 {
-    if (s->scan.unauthenticated != s->set->needs_auth) {
+    bool stranger = s->set->needs_auth || s->gate == GATE_SHUT;
+    if (s->scan.unauthenticated != stranger) {
         /* Other limits hold than when it was looked at. */
         bool first = s->scan.first;
-        s->scan.unauthenticated = s->set->needs_auth;
+        s->scan.unauthenticated = stranger;
         request_scan_reset(&s->scan);
         s->scan.first = first;
         s->front = FRONT_OPEN;

@@ -20,6 +20,8 @@ struct request {
 bool request_take(struct session *s, const struct request *r);
 /* The same, whatever CLIENT REPLY says. */
 bool request_take_aloud(struct session *s, const struct request *r);
+/* The same of a client that may say it: see client_auth.h. */
+bool request_take_admitted(struct session *s, const struct request *r);
 /* The same for one that does not block, or whose time is known. */
 bool request_send(struct session *s, const struct request *r);
 /* Ends it with a word in the log about what can't be carried on. */
@@ -54,6 +56,8 @@ void session_seek_link(struct session *s);
 /* An answer to this request that the session gives itself. The request is done with. args: NULL
  * when it is too large for them to be known. */
 void local_answer(struct session *s, const struct command *command, const struct args *args);
+/* What Redis says to this command of a client that has not said who it is. */
+void say_noauth(struct session *s, const struct command *command);
 /* Appends the answer to a request that certainly did not run. */
 void say_not_executed(const struct session *s, struct buf *to);
 /* The server has answered r, which has to do with scripts, with something other than an error: what

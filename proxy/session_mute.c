@@ -24,7 +24,7 @@ bool mute_is_known(const struct session *s)
     if (s->set->needs_auth) {
         return false;
     }
-    if (s->mutes || s->set->profile.authenticated || s->service->config->password != NULL) {
+    if (s->mutes || profile_has_password(&s->set->profile, s->service->config)) {
         return true;
     }
     if (service_shares(s->service)) {
@@ -34,14 +34,9 @@ bool mute_is_known(const struct session *s)
 }
 
 /* A subscriber of RESP2 may not say it. */
-static bool is_listening(const struct session *s)
-{
-    return s->subs != NULL && s->set->profile.resp == 2 && pubsub_total(&s->subs->on_link) > 0;
-}
-
 static bool changes_link(const struct session *s, const struct request *r, enum replies *mode)
 {
-    return r->command->cls == COMMAND_REPLY && mode_of(r->args, mode) && !is_listening(s);
+    return r->command->cls == COMMAND_REPLY && mode_of(r->args, mode) && !listening_only(s);
 }
 
 /* ON changes nothing where all is heard. */

@@ -88,21 +88,6 @@ bool reader_refuses(const struct session *s, const struct request *r)
     return (!command_only_reads(r->command) || unseen) && !s->multi_lost && !s->set->needs_auth;
 }
 
-/* In a transaction the server would have noted it, and would refuse EXEC; so it is given something
- * else to refuse. */
-static void spoil_transaction(struct session *s)
-{
-    struct slice bad = slice_str("*1\r\n$3\r\nGET\r\n");
-    transaction_queued_frame(s, command_lookup_name(slice_str("get")), bad,
-                             slice_str("-ERR wrong number of arguments for 'get' command\r\n"));
-    if (s->link != NULL) {
-        struct asker own = s->asker;
-        own.own = ASK_SELF;
-        s->outstanding++;
-        link_ask(s->link, command_lookup_name(slice_str("ping")), own, bad);
-    }
-}
-
 bool reader_refuse(struct session *s)
 {
     if (s->outstanding > 0 || s->tentative != NULL) {
@@ -111,7 +96,7 @@ bool reader_refuse(struct session *s)
     session_stop_waiting(s);
     session_give_str(s, refusal);
     if (s->multi) {
-        spoil_transaction(s);
+        transaction_spoil(s);
     }
     return true;
 }

@@ -6,6 +6,7 @@
 
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/client_auth.h"
 #include "proxy/learnt.h"
 #include "proxy/route.h"
 #include "proxy/session_blocking.h"
@@ -295,7 +296,7 @@ void session_seek_link(struct session *s)
         move_to(s, NULL);
     }
     if (!session_lives_on_link(s) || s->link != NULL || list_on(&s->waiting) ||
-        s->state != SESSION_OPEN) {
+        s->state != SESSION_OPEN || s->gate == GATE_SHUT) {
         return;
     }
     enum reads_way way = s->reader ? reader_settle(s) : READS_WAY_PRIMARY;
@@ -375,6 +376,9 @@ static bool submit(struct session *s, const struct request *r, const struct aim 
                  slice_str("*1\r\n$4\r\nPING\r\n"));
     }
     if (is_raw(s, r)) {
+        if (s->gate != GATE_FORWARD) {
+            return client_auth_refuse_raw(s, r);
+        }
         mute_become_raw(s, r->command->name);
         if (s->state >= SESSION_CLOSING) {
             return true;
@@ -418,6 +422,14 @@ bool request_take(struct session *s, const struct request *r)
 }
 
 bool request_take_aloud(struct session *s, const struct request *r)
+{
+    if (s->gate != GATE_FORWARD && client_auth_meets(s, r)) {
+        return client_auth_take(s, r);
+    }
+    return request_take_admitted(s, r);
+}
+
+bool request_take_admitted(struct session *s, const struct request *r)
 {
     if (s->reader && reader_refuses(s, r)) {
         return reader_refuse(s);

@@ -50,6 +50,9 @@ void transaction_ran(struct session *s, struct slice reply);
 void transaction_lost(struct session *s);
 /* It can't be carried out any more: it is answered here to its end. */
 void transaction_abort(struct session *s);
+/* Something in it was refused here: the server is given something to refuse too, so that EXEC is.
+ */
+void transaction_spoil(struct session *s);
 /* True if it can go on at another link, or be ended as its words want it. */
 bool transaction_can_move(const struct session *s);
 /* Whether what it makes of the profile is not known, its EXEC having been lost. */

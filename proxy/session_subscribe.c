@@ -46,6 +46,11 @@ void listening_asked(struct session *s, uint32_t args)
 
 /* Of what a monitoring client asks the answers stand among the lines, and those of a user's program
  * may look like one. A second MONITOR is not answered at all. */
+bool listening_only(const struct session *s)
+{
+    return s->subs != NULL && s->set->profile.resp == 2 && pubsub_total(&s->subs->on_link) > 0;
+}
+
 bool listening_ends_framing(const struct session *s, const struct command *command)
 {
     return s->subs->monitor == MONITOR_ON && (command->forgeable || command == &command_unknown ||

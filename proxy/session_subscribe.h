@@ -43,6 +43,8 @@ void listening_confirmed(struct session *s, const struct record *r, struct block
 void listening_monitor_answered(struct session *s, char type);
 /* True while the server may send something at any time, and nothing for long. */
 bool listening_now(const struct session *s);
+/* True if it may say little else, as a subscriber of RESP2. */
+bool listening_only(const struct session *s);
 /* True if the client knows of a subscription. */
 bool listening_holds(const struct session *s);
 /* Bytes that it takes to hold all the names. */

@@ -9,6 +9,7 @@
 #include "proxy/base/held.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
+#include "proxy/client_auth.h"
 #include "proxy/server.h"
 #include "proxy/service.h"
 #include "proxy/session_redirect.h"
@@ -255,7 +256,8 @@ static void *run(void *arg)
 }
 
 struct worker *worker_start(struct server *server, const struct config *config,
-                            const struct certificates *certificates, unsigned index)
+                            const struct certificates *certificates,
+                            const struct credentials *credentials, unsigned index)
 {
     struct worker *w = xcalloc(1, sizeof *w);
     w->magic = WORKER_MAGIC;
@@ -272,6 +274,7 @@ struct worker *worker_start(struct server *server, const struct config *config,
             (struct worker_service){.worker = w,
                                     .index = i,
                                     .config = &config->services[i],
+                                    .users = credentials_users(credentials, i),
                                     .tls_clients = certificates_of_clients(certificates, i),
                                     .tls_nodes = certificates_of_nodes(certificates, i),
                                     .now = &w->topology->service[i]};
@@ -378,6 +381,19 @@ static void for_each_session(struct worker *w, void (*visit)(struct session *s))
         next = n->next;
         visit(CONTAINER_OF(n, struct session, node));
     }
+}
+
+static void deliver_users(struct mail *mail, void *owner)
+{
+    for_each_session(worker_of(owner), client_auth_users_changed);
+    free(mail);
+}
+
+void worker_hear_users(struct worker *w)
+{
+    struct mail *mail = xcalloc(1, sizeof *mail);
+    mail->deliver = deliver_users;
+    loop_post(w->loop, mail);
 }
 
 static void drain_unless_blocked(struct session *s)

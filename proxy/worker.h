@@ -13,6 +13,7 @@
 #include "proxy/service.h"
 #include "proxy/session.h"
 #include "sentinel/certificates.h"
+#include "sentinel/credentials.h"
 #include "sentinel/topology.h"
 
 struct server;
@@ -54,9 +55,10 @@ struct worker {
     _Atomic uint32_t load; /* sessions, counted by the acceptor at hand-over */
 };
 
-/* certificates: NULL: no TLS anywhere. */
+/* certificates: NULL: no TLS anywhere; credentials: NULL: clients are no users of ours. */
 struct worker *worker_start(struct server *server, const struct config *config,
-                            const struct certificates *certificates, unsigned index);
+                            const struct certificates *certificates,
+                            const struct credentials *credentials, unsigned index);
 /* From the main thread. fd belongs to the worker from then on. reader: it came by read-listen; tls:
  * to a listener with TLS. */
 void worker_take_client(struct worker *w, size_t service, int fd, bool reader, bool tls);
@@ -66,6 +68,8 @@ void worker_take_topology(struct worker *w, struct topology *topology);
 void worker_hear_scripts(struct worker *w, const struct script_news *news);
 /* From the main thread: something that sessions in redirects wait for has changed. */
 void worker_hear_redirects(struct worker *w);
+/* From the main thread: there are other users of clients now. */
+void worker_hear_users(struct worker *w);
 /* From the main thread: all buffers hold too much; it closes those of its sessions that hold the
  * most until they do not. */
 void worker_relieve(struct worker *w);

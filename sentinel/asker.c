@@ -21,7 +21,7 @@ struct asker {
     struct wheel_timer timer; /* the end of patience with an answer */
     struct backoff backoff;
     uint64_t open_from_ms; /* not connected to before that */
-    bool auth_pending, role_pending, info_pending;
+    bool role_pending, info_pending;
     bool overdue;
     bool refused;     /* INFO, the last time */
     bool inform;      /* INFO is due, whenever it was told last */
@@ -45,7 +45,7 @@ static void hang_up(struct asker *a)
 {
     wire_close(&a->wire);
     loop_disarm(a->group->loop, &a->timer);
-    a->auth_pending = a->role_pending = a->info_pending = a->overdue = false;
+    a->role_pending = a->info_pending = a->overdue = false;
 }
 
 static void give_up(struct asker *a, const char *why)
@@ -108,9 +108,8 @@ static void take_info(struct asker *a, const struct reply *reply)
 static void on_reply(void *owner, const struct reply *reply)
 {
     struct asker *a = asker_of(owner);
-    if (a->auth_pending) {
-        a->auth_pending = false;
-        probe_note_auth(a->group, reply);
+    if (wire_awaits_auth(&a->wire)) {
+        probe_note_auth(a->group, &a->wire, reply);
         return;
     }
     if (a->role_pending) {
@@ -160,10 +159,13 @@ bool asker_ask(struct asker *a)
     if (asker_asking(a) || (a->wire.transport == NULL && now < a->open_from_ms)) {
         return false;
     }
+    if (wire_auth_outdated(&a->wire)) {
+        hang_up(a);
+    }
     if (a->wire.transport == NULL) {
         wire_open(&a->wire, a->group->loop, &a->at, service->connect_timeout_ms, &events, a);
         wire_secure(&a->wire, a->group->tls, &a->name);
-        a->auth_pending = wire_put_auth(&a->wire, service->user, service->password);
+        (void)wire_put_auth(&a->wire, service->user, service->password);
         a->inform = true;
     }
     put_questions(a, now);

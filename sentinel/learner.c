@@ -22,8 +22,8 @@ struct learner {
     struct sockaddr_any at;
     struct addr name;
     struct wire wire;
-    struct wheel_timer timer;  /* the end of waiting while the wire is open, else the next try */
-    bool auth_pending, failed; /* failed: this node has, and that was told */
+    struct wheel_timer timer; /* the end of waiting while the wire is open, else the next try */
+    bool failed;              /* this node has, and that was told */
     uint64_t retry_ms;
 };
 
@@ -61,8 +61,9 @@ static void on_frame(void *owner, struct slice frame)
 {
     struct learner *l = owner;
     CHECK_MAGIC(l, LEARNER_MAGIC);
-    if (l->auth_pending) {
-        l->auth_pending = false; /* a refusal is told by the probe, and by what COMMAND gets */
+    if (wire_awaits_auth(&l->wire)) {
+        /* A refusal is told by the probe, and by what COMMAND gets. */
+        (void)wire_take_auth(&l->wire, frame.p[0] != '-');
         return;
     }
     if (frame.p[0] == '-') {
@@ -92,7 +93,7 @@ static void ask(struct learner *l)
         .opened = on_opened, .frame = on_frame, .lost = on_lost};
     wire_open(&l->wire, l->loop, &l->at, l->service->connect_timeout_ms, &events, l);
     wire_secure(&l->wire, l->tls, &l->name);
-    l->auth_pending = wire_put_auth(&l->wire, l->service->user, l->service->password);
+    (void)wire_put_auth(&l->wire, l->service->user, l->service->password);
     emit_words(&l->wire.out, "COMMAND", NULL);
     wire_flush(&l->wire);
     loop_arm(l->loop, &l->timer, COMMANDS_TIMEOUT_MS, on_timer);

@@ -8,7 +8,6 @@
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
 #include "sentinel/address_map.h"
-#include "sentinel/wire.h"
 
 #define PROBE_MAGIC 0x9b0be001u
 /* A node that closes each connection after its answer is not asked more often than this. */
@@ -26,7 +25,7 @@ struct probe {
     struct wire wire;
     struct wheel_timer timer; /* the end of waiting while asking, else the next question */
     uint64_t interval_ms;
-    bool asking, auth_pending, kept; /* kept: this connection has answered before */
+    bool asking, kept; /* kept: this connection has answered before */
     bool opened;
     unsigned snubs;    /* connections in a row that were opened and ended without an answer */
     uint64_t begun_ms; /* of the connection */
@@ -107,12 +106,15 @@ static void note_snub(struct probe *p)
     }
 }
 
-void probe_note_auth(struct probe_group *group, const struct reply *reply)
+void probe_note_auth(struct probe_group *group, struct wire *wire, const struct reply *reply)
 {
     char *known = group->auth_trouble;
     struct slice text = reply_text(reply);
-    if (reply_type(reply) != REPLY_ERROR) {
+    enum wire_auth auth = wire_take_auth(wire, reply_type(reply) != REPLY_ERROR);
+    if (auth == WIRE_AUTH_LET_IN) {
         known[0] = '\0';
+    }
+    if (auth != WIRE_AUTH_REFUSED) {
         return;
     }
     size_t n = text.n < sizeof group->auth_trouble ? text.n : sizeof group->auth_trouble - 1;
@@ -128,9 +130,8 @@ static void on_reply(void *owner, const struct reply *reply)
 {
     struct probe *p = owner;
     CHECK_MAGIC(p, PROBE_MAGIC);
-    if (p->auth_pending) {
-        p->auth_pending = false;
-        probe_note_auth(p->group, reply);
+    if (wire_awaits_auth(&p->wire)) {
+        probe_note_auth(p->group, &p->wire, reply);
         return;
     }
     if (!p->asking) {
@@ -184,12 +185,15 @@ static void ask(struct probe *p)
     const struct config_service *service = p->group->service;
     p->asked_ms = clock_ms();
     p->asking = true;
+    if (wire_auth_outdated(&p->wire)) {
+        wire_close(&p->wire);
+    }
     if (p->wire.transport == NULL) {
         p->begun_ms = p->asked_ms;
         p->kept = p->opened = false;
         wire_open(&p->wire, p->group->loop, &p->at, service->connect_timeout_ms, &events, p);
         wire_secure(&p->wire, p->group->tls, &p->name);
-        p->auth_pending = wire_put_auth(&p->wire, service->user, service->password);
+        (void)wire_put_auth(&p->wire, service->user, service->password);
     }
     emit_words(&p->wire.out, "ROLE", NULL);
     wire_flush(&p->wire);

@@ -5,6 +5,7 @@
 #include "config/config.h"
 #include "proxy/net/loop.h"
 #include "sentinel/judge.h"
+#include "sentinel/wire.h"
 
 struct probe;
 struct tls_ctx;
@@ -37,7 +38,7 @@ const struct sockaddr_any *probe_at(const struct probe *p);
 enum node_role probe_answer(const struct probe *p, struct addr *master_name, uint64_t *opened_ms,
                             uint64_t *answered_ms);
 
-/* Tells the log of an AUTH that was refused, once. */
-void probe_note_auth(struct probe_group *group, const struct reply *reply);
+/* Takes an answer to AUTH; tells the log when none of the passwords is good, once. */
+void probe_note_auth(struct probe_group *group, struct wire *wire, const struct reply *reply);
 
 #endif

@@ -206,7 +206,8 @@ static void on_opened(void *owner)
 {
     struct sentinel *s = owner;
     CHECK_MAGIC(s, SENTINEL_MAGIC);
-    if (wire_put_auth(&s->wire, config_of(s)->user, config_of(s)->password)) {
+    size_t auths = wire_put_auth(&s->wire, config_of(s)->user, config_of(s)->password);
+    for (size_t i = 0; i < auths; i++) {
         push(s, ASK_AUTH, 0);
     }
     push(s, ASK_ID, 0);
@@ -237,9 +238,11 @@ static bool give_up(struct sentinel *s, const struct reply *reply, const char *w
 static void take_auth(struct sentinel *s, const struct reply *reply)
 {
     /* A Sentinel without a password refuses one; whether we may go on, SENTINEL MYID tells. */
-    if (reply_type(reply) != REPLY_ERROR) {
+    enum wire_auth auth = wire_take_auth(&s->wire, reply_type(reply) != REPLY_ERROR);
+    if (auth == WIRE_AUTH_LET_IN) {
         memset(s->auth_trouble, 0, sizeof s->auth_trouble);
-    } else if (is_news(s->auth_trouble, sizeof s->auth_trouble, reply_text(reply))) {
+    } else if (auth == WIRE_AUTH_REFUSED &&
+               is_news(s->auth_trouble, sizeof s->auth_trouble, reply_text(reply))) {
         log_error("sentinel-auth-failed", "sentinel=%s error=%s", s->name,
                   log_quote(reply_text(reply)));
     }

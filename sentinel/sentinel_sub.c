@@ -138,8 +138,9 @@ static void on_opened(void *owner)
 static void on_reply(void *owner, const struct reply *reply)
 {
     struct sentinel_sub *sub = owner;
-    if (sub->auth_pending) {
-        sub->auth_pending = false; /* what it refuses shows in the answer to SUBSCRIBE */
+    if (wire_awaits_auth(&sub->wire)) {
+        /* What it refuses shows in the answer to SUBSCRIBE. */
+        (void)wire_take_auth(&sub->wire, reply_type(reply) != REPLY_ERROR);
         return;
     }
     if (reply_type(reply) == REPLY_ERROR) {
@@ -183,7 +184,7 @@ static void connect_now(struct wheel_timer *timer)
     sub->level = SUB_ALL;
     wire_open(&sub->wire, sub->group->loop, sub->at, config->connect_timeout_ms, &events, sub);
     wire_secure(&sub->wire, sub->group->tls, sub->peer);
-    sub->auth_pending = wire_put_auth(&sub->wire, config->user, config->password);
+    (void)wire_put_auth(&sub->wire, config->user, config->password);
     subscribe(sub);
 }
 

@@ -22,7 +22,7 @@ struct sentinel_sub {
     enum sub_level told_level; /* what the log was told last */
     char refusal[160];         /* what it said to more than that level; may be cut */
     size_t confirmed, expected;
-    bool auth_pending, subscribed, pinged;
+    bool subscribed, pinged;
     bool resting; /* not tried until sentinel_sub_resume */
 };
 

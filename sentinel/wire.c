@@ -3,6 +3,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "config/secret.h"
 #include "proxy/base/limits.h"
 #include "proxy/resp/emit.h"
 
@@ -144,21 +145,49 @@ void wire_close(struct wire *w)
         w->gone = NULL;
     }
     transport_close(&w->transport);
-    w->open = false;
+    w->open = w->let_in = false;
+    w->secret = NULL;
+    w->auths = 0;
     buf_wipe(&w->out); /* it may hold an AUTH */
     reply_stream_release(&w->in);
 }
 
-bool wire_put_auth(struct wire *w, const char *user, const char *password)
+size_t wire_put_auth(struct wire *w, const char *user, struct secret *secret)
 {
-    if (password == NULL) {
-        return false;
+    struct passwords passwords;
+    if (secret == NULL) {
+        return 0;
     }
     w->has_secret = true;
-    if (user == NULL) {
-        emit_words(&w->out, "AUTH", password, NULL);
-    } else {
-        emit_words(&w->out, "AUTH", user, password, NULL);
+    w->secret = secret;
+    w->secret_version = secret_version(secret); /* before: at worst it is asked once too often */
+    secret_passwords(secret, &passwords);
+    w->auths = passwords.count;
+    for (size_t i = 0; i < w->auths; i++) {
+        if (user == NULL) {
+            emit_words(&w->out, "AUTH", passwords.v[i], NULL);
+        } else {
+            emit_words(&w->out, "AUTH", user, passwords.v[i], NULL);
+        }
     }
-    return true;
+    passwords_wipe(&passwords);
+    return w->auths;
+}
+
+enum wire_auth wire_take_auth(struct wire *w, bool accepted)
+{
+    CHECK(w->auths > 0);
+    bool before = w->let_in;
+    w->auths--;
+    w->let_in = before || accepted;
+    if (w->let_in) {
+        return before ? WIRE_AUTH_MORE : WIRE_AUTH_LET_IN;
+    }
+    return w->auths > 0 ? WIRE_AUTH_MORE : WIRE_AUTH_REFUSED;
+}
+
+bool wire_auth_outdated(const struct wire *w)
+{
+    return w->secret != NULL && w->auths == 0 && !w->let_in &&
+           secret_version(w->secret) != w->secret_version;
 }

@@ -10,6 +10,15 @@
 #include "proxy/net/transport.h"
 #include "sentinel/reply_stream.h"
 
+struct secret;
+
+/* What an answer to AUTH has told. */
+enum wire_auth {
+    WIRE_AUTH_MORE,    /* nothing yet, or nothing new */
+    WIRE_AUTH_LET_IN,  /* one of the passwords is good */
+    WIRE_AUTH_REFUSED, /* none is */
+};
+
 struct wire_events {
     /* The connection stands; what was put in `out` before is being sent. */
     void (*opened)(void *owner);
@@ -30,6 +39,10 @@ struct wire {
     bool has_secret;             /* a password went into out: it is wiped when all is sent */
     struct buf out;              /* commands to be sent: append, then wire_flush */
     struct reply_stream in;
+    struct secret *secret; /* whose passwords were said; NULL: none */
+    uint32_t secret_version;
+    size_t auths; /* answers to them that are still to come */
+    bool let_in;
     bool *gone; /* set when the wire is closed under a callback's feet */
     const struct wire_events *events;
     void *owner;
@@ -46,7 +59,16 @@ void wire_flush(struct wire *w);
  * already. */
 void wire_close(struct wire *w);
 
-/* AUTH for these credentials; nothing when password is NULL. True if it was put in out. */
-bool wire_put_auth(struct wire *w, const char *user, const char *password);
+/* An AUTH for each of the passwords; nothing when secret is NULL. Returns how many were put in out.
+ */
+size_t wire_put_auth(struct wire *w, const char *user, struct secret *secret);
+/* The answer that comes now is one to such an AUTH. */
+static inline bool wire_awaits_auth(const struct wire *w)
+{
+    return w->auths > 0;
+}
+enum wire_auth wire_take_auth(struct wire *w, bool accepted);
+/* It was not let in, and there are other passwords now. */
+bool wire_auth_outdated(const struct wire *w);
 
 #endif

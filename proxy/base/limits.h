@@ -121,6 +121,18 @@
 /* A certificate that expires so soon is warned of. */
 #define TLS_EXPIRY_DAYS 30u
 
+/* How often files of passwords and of users are looked at for changes. */
+#define SECRETS_LOOK_MS 1000u
+/* A password that its file has replaced is tried for so long beside the new one: whoever changes it
+ * needs a moment to tell the servers too. */
+#define PASSWORD_BEFORE_MS 600000u
+
+/* A file of users: its bytes, the name of one, and the passwords of one, which are all compared
+ * each time. */
+#define ACL_FILE_MAX      (1u << 20)
+#define ACL_NAME_MAX      128u
+#define ACL_PASSWORDS_MAX 32u
+
 /* hold-timeout = auto: at least this long, and as long as no Sentinel has told its down-after. */
 #define HOLD_TIMEOUT_MIN_MS 30000u
 

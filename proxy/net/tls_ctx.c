@@ -13,19 +13,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proxy/base/file_stamp.h"
 #include "proxy/base/limits.h"
 
 #define TLS_CTX_MAGIC 0x7150c0deu
 #define DAY           86400
 #define KEY_FILE_MAX  ((size_t)1024 * 1024)
-
-/* What stat tells of a file. All zero: it is not there. */
-struct stamp {
-    dev_t dev;
-    ino_t ino;
-    off_t size;
-    struct timespec modified;
-};
 
 struct kept_session {
     char peer[ADDR_TEXT_MAX];
@@ -40,7 +33,7 @@ struct tls_ctx {
     struct kept_session kept[TLS_SESSIONS_MAX];
     size_t next_kept;
     /* Main thread only. */
-    struct stamp loaded[TLS_FILES], seen[TLS_FILES];
+    struct file_stamp loaded[TLS_FILES], seen[TLS_FILES];
 };
 
 static int index_of_ctx = -1, index_of_refusal = -1, index_of_peer = -1;
@@ -404,19 +397,12 @@ static SSL_CTX *load(struct tls_ctx *owner, struct tls_problem *problem)
     return ctx;
 }
 
-static void look(const struct tls_ctx *ctx, struct stamp *out)
+static void look(const struct tls_ctx *ctx, struct file_stamp *out)
 {
     const struct tls_settings *s = &ctx->settings;
     const char *const path[TLS_FILES] = {s->cert_file, s->key_file, s->ca_file, s->ca_dir};
-    memset(out, 0, TLS_FILES * sizeof *out); /* padding too: they are compared as bytes */
     for (size_t i = 0; i < TLS_FILES; i++) {
-        struct stat st;
-        if (path[i] != NULL && stat(path[i], &st) == 0) {
-            out[i].dev = st.st_dev;
-            out[i].ino = st.st_ino;
-            out[i].size = st.st_size;
-            out[i].modified = st.st_mtim;
-        }
+        file_stamp_look(path[i], &out[i]);
     }
 }
 
@@ -491,7 +477,7 @@ size_t tls_ctx_unreadable(const struct tls_ctx *ctx, struct tls_problem problems
 
 bool tls_ctx_changed(struct tls_ctx *ctx)
 {
-    struct stamp now[TLS_FILES];
+    struct file_stamp now[TLS_FILES];
     look(ctx, now);
     bool still = memcmp(now, ctx->seen, sizeof now) == 0;
     memcpy(ctx->seen, now, sizeof now);

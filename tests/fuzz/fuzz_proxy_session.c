@@ -664,7 +664,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv)
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-    static char name[] = "m", password[] = "p", user[] = "u2";
+    static char name[] = "m", user[] = "u2";
     struct config_service service = {.name = name,
                                      .links_per_profile = 1,
                                      .client_output_limit = 64u << 20,
@@ -686,7 +686,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     world.own_identity = (how & 24) == 24;
     if (world.own_identity) {
         service.user = user;
-        service.password = password;
+        service.password = secret_new("p");
     }
     service.read_policy = how >= 128 ? READS_PRIMARY : (enum config_reads)(how / 32);
     service.read_listen_policy = (how & 64) != 0 ? READS_REPLICA : READS_PREFER_REPLICA;
@@ -695,8 +695,9 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     memset(&published, 0, sizeof published);
     world.redirects = redirects_new();
     published.rounds = rounds_new();
-    struct worker *w = worker_start(NULL, &config, NULL, 0);
+    struct worker *w = worker_start(NULL, &config, NULL, NULL, 0);
     worker_join(&w);
+    secret_free(&service.password);
     rounds_unref(&published.rounds);
     redirects_free(&world.redirects);
     return 0;

@@ -99,6 +99,17 @@ static inline struct loaded load_good(const struct config_case *c)
     return l;
 }
 
+/* It is one password alone. */
+static inline void assert_password(struct secret *s, const char *text)
+{
+    struct passwords p;
+    assert_non_null(s);
+    secret_passwords(s, &p);
+    assert_int_equal(p.count, 1);
+    assert_string_equal(p.v[0], text);
+    passwords_wipe(&p);
+}
+
 static inline void check_cases(const struct config_case *cases, size_t count)
 {
     for (size_t i = 0; i < count; i++) {

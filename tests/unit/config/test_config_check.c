@@ -145,12 +145,13 @@ static void test_protected_mode(void **state)
     for (size_t i = 0; i < ARRAY_LEN(open); i++) {
         (void)snprintf(text, sizeof text, SENTINEL_LINES "[service a]\nlisten = %s\npassword = x\n",
                        open[i]);
-        (void)snprintf(said, sizeof said,
-                       "E v.ini:4: [service a] listens on %s, beyond this machine, with a password "
-                       "of its own: whoever connects there uses it without giving one; listen on "
-                       "127.0.0.1, or set protected-mode = no in [proxy] if only trusted clients "
-                       "reach that address\n",
-                       open[i]);
+        (void)snprintf(
+            said, sizeof said,
+            "E v.ini:4: [service a] listens on %s, beyond this machine, with a password "
+            "of its own: whoever connects there uses it without giving one; listen on "
+            "127.0.0.1, or let clients log in (client-auth = users), or set "
+            "protected-mode = no in [proxy] if only trusted clients reach that address\n",
+            open[i]);
         struct config_case c = {.file = text, .said = said};
         check_case(&c);
         c.args[0] = "--set=proxy.protected-mode=no";
@@ -285,8 +286,8 @@ static void test_tls(void **state)
          .said =
              "E v.ini:5: [service a] listens on 0.0.0.0:1, beyond this machine, with a password "
              "of its own: whoever connects there uses it without giving one; listen on "
-             "127.0.0.1, or set protected-mode = no in [proxy] if only trusted clients reach "
-             "that address\n"},
+             "127.0.0.1, or let clients log in (client-auth = users), or set protected-mode = no "
+             "in [proxy] if only trusted clients reach that address\n"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -308,6 +309,78 @@ static void test_tls(void **state)
     free_loaded(&l);
 }
 
+#define OPEN                                                                                       \
+    "E v.ini:4: [service a] listens on 0.0.0.0:1, beyond this machine, with a password of its "    \
+    "own: whoever connects there uses it without giving one; listen on 127.0.0.1, or let clients " \
+    "log in (client-auth = users), or set protected-mode = no in [proxy] if only trusted clients " \
+    "reach that address\n"
+#define SERVICE SENTINEL_LINES "[service a]\nlisten = "
+#define A_FILE  "/proc/sys/kernel/ostype"
+
+static void test_client_auth(void **state)
+{
+    static const struct config_case cases[] = {
+        {.file = SERVICE "0.0.0.0:1\npassword = x\nclient-auth = none\n", .said = OPEN},
+        {.file = SERVICE "0.0.0.0:1\npassword = x\nclient-auth = forward\n", .said = OPEN},
+        {.file = SERVICE "0.0.0.0:1\npassword = x\nclient-auth = users\nacl-file = u\n",
+         .said = ""},
+        {.file = SERVICE "0.0.0.0:1\nclient-auth = none\n", .said = ""},
+        {.file = SERVICE "127.0.0.1:1\nclient-auth = users\n",
+         .said = "E v.ini:5: client-auth = users in [service a] needs to know them; add acl-file = "
+                 "PATH\n"},
+        {.file = SERVICE "127.0.0.1:1\nclient-auth = user\n",
+         .said = "E v.ini:5: bad value 'user' for 'client-auth' in [service a]; allowed: forward, "
+                 "none or users\n"},
+        {.file = SERVICE "127.0.0.1:1\nacl-file = u\nupstream-user = a b " A_FILE "\n",
+         .said = "W v.ini:5: 'acl-file' does nothing without client-auth = users in [service a]; "
+                 "add that, or leave it out\n"
+                 "W v.ini:6: 'upstream-user' does nothing without client-auth = users in [service "
+                 "a]; add that, or leave it out\n"},
+        {.file =
+             SERVICE "127.0.0.1:1\nclient-auth = users\nacl-file = u\nupstream-user = a b " A_FILE
+                     "\nupstream-user = b\tb  " A_FILE "\nupstream-user = a c " A_FILE "\n",
+         .said = "E v.ini:9: 'a' has an upstream-user already; the first is v.ini:7; keep one of "
+                 "them\n"},
+        {.file = SERVICE "127.0.0.1:1\nclient-auth = users\nacl-file = u\nupstream-user = a b\n",
+         .said = "E v.ini:7: bad value 'a b' for 'upstream-user' in [service a]; write a user of "
+                 "acl-file, a user "
+                 "at the server, and a file with that one's password, without other spaces\n"},
+        {.file =
+             SERVICE "127.0.0.1:1\nclient-auth = users\nacl-file = u\nupstream-user = a b c d\n",
+         .said = "E v.ini:7: bad value 'a b c d' for 'upstream-user' in [service a]; write a user "
+                 "of acl-file, a "
+                 "user at the server, and a file with that one's password, without other spaces\n"},
+        {.file = SERVICE "127.0.0.1:1\nclient-auth = users\nacl-file = u\nupstream-user = a b /x\n",
+         .said =
+             "E v.ini:7: bad secret file '/x': it can't be read: No such file or directory; put "
+             "the secret alone into its first line, and during a rotation the one before into "
+             "its second\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        check_case(&cases[i]);
+    }
+}
+
+/* Who shares connections: those with one user and one file of its password. */
+static void test_identities(void **state)
+{
+    (void)state;
+    struct config_case c = {.file = SERVICE "127.0.0.1:1\nclient-auth = users\nacl-file = u\n"
+                                            "upstream-user = a x " A_FILE
+                                            "\nupstream-user = b y " A_FILE
+                                            "\nupstream-user = c x " A_FILE
+                                            "\nupstream-user = d x /proc/sys/kernel/osrelease\n"};
+    struct loaded l = load_good(&c);
+    const struct config_service *s = &l.config->services[0];
+    static const char *const names[] = {"a", "b", "c", "d", "e", ""};
+    static const unsigned identities[] = {1, 2, 1, 4, 0, 0};
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        assert_int_equal(config_identity_of(s, names[i]), identities[i]);
+    }
+    free_loaded(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -315,7 +388,8 @@ int main(void)
         cmocka_unit_test(test_tls),         cmocka_unit_test(test_credentials),
         cmocka_unit_test(test_listeners),   cmocka_unit_test(test_protected_mode),
         cmocka_unit_test(test_buffers),     cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_raise_limit),
+        cmocka_unit_test(test_raise_limit), cmocka_unit_test(test_client_auth),
+        cmocka_unit_test(test_identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

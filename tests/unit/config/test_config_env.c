@@ -12,7 +12,7 @@ static void test_names(void **state)
     (void)state;
     assert_int_equal(l.config->services[0].listen.v[0].port, 7000);
     assert_false(l.config->services[0].hold_on_failover);
-    assert_string_equal(l.config->services[0].password, " top ;secret");
+    assert_password(l.config->services[0].password, " top ;secret");
     assert_int_equal(l.config->groups[0].address.count, 3);
     assert_string_equal(l.config->groups[0].address.v[1].host, "s2");
     assert_int_equal(l.config->groups[0].address.v[1].port, 1);
@@ -182,7 +182,7 @@ static void test_precedence(void **state)
     assert_int_equal(l.config->groups[0].address.count, 3);
     assert_string_equal(l.config->groups[0].address.v[0].host, "e1");
     assert_int_equal(l.config->proxy.workers, 3);
-    assert_string_equal(l.config->services[0].password, "envpw");
+    assert_password(l.config->services[0].password, "envpw");
     assert_string_equal(l.config->services[0].user, "bob");
     free_loaded(&l);
 
@@ -204,7 +204,7 @@ static void test_secret_precedence(void **state)
                                          .env = {"VEDETTE_PASSWORD=envpw"}};
     struct loaded l = load_good(&c);
     (void)state;
-    assert_string_equal(l.config->services[0].password, "envpw");
+    assert_password(l.config->services[0].password, "envpw");
     free_loaded(&l);
 }
 

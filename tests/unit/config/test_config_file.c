@@ -21,7 +21,7 @@ static void test_good_forms(void **state)
     assert_string_equal(l.config->groups[0].address.v[0].host, "s1");
     assert_int_equal(l.config->groups[0].address.v[0].port, 26379);
     assert_string_equal(l.config->groups[0].user, "a;b");
-    assert_string_equal(l.config->groups[0].password, "a;b=c:d#e");
+    assert_password(l.config->groups[0].password, "a;b=c:d#e");
     free_loaded(&l);
 }
 
@@ -91,7 +91,9 @@ static void test_long_lines(void **state)
             continue;
         }
         struct loaded l = load_good(&c);
-        assert_int_equal(strlen(l.config->groups[0].password), pad);
+        char password[256];
+        (void)snprintf(password, sizeof password, "%0*d", pad, 7);
+        assert_password(l.config->groups[0].password, password);
         free_loaded(&l);
     }
     (void)snprintf(text, sizeof text, SENTINEL_LINES "[service %0300d]\n", 1);

@@ -21,7 +21,7 @@ static void test_services_choose(void **state)
     assert_string_equal(groups[2].name, "east.2");
     assert_int_equal(groups[0].min_agree, 3);
     assert_int_equal(groups[1].min_agree, 2);
-    assert_string_equal(groups[1].password, "x");
+    assert_password(groups[1].password, "x");
     assert_null(groups[0].password);
     assert_int_equal(groups[2].address.count, 2);
     assert_int_equal(groups[2].poll_interval_ms, 500);

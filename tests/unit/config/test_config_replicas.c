@@ -91,8 +91,8 @@ static void test_listeners(void **state)
         {.file = SENTINEL_LINES "[service a]\nread-listen = 0.0.0.0:1\npassword = x\n",
          .said = "E v.ini:4: [service a] listens on 0.0.0.0:1, beyond this machine, with a "
                  "password of its own: whoever connects there uses it without giving one; listen "
-                 "on 127.0.0.1, or set protected-mode = no in [proxy] if only trusted clients "
-                 "reach that address\n"},
+                 "on 127.0.0.1, or let clients log in (client-auth = users), or set "
+                 "protected-mode = no in [proxy] if only trusted clients reach that address\n"},
         /* Two listeners, and probes of its replicas */
         {.file = SENTINEL_LINES "[service a]\nread-listen = 127.0.0.1:1\n",
          .fd_limit = 1024,

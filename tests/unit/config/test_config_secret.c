@@ -3,6 +3,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "proxy/base/limits.h"
 #include "tests/unit/config/config_test.h"
 
 static char path[] = "/tmp/vedette-test-secret-XXXXXX";
@@ -35,14 +36,30 @@ static struct config_case secret_case(char text[256], const char *secret_path)
     return (struct config_case){.file = text};
 }
 
+/* other: NULL: there is one only. */
+static void assert_says(struct secret *s, const char *first, const char *other)
+{
+    struct passwords p;
+    secret_passwords(s, &p);
+    assert_int_equal(p.count, other == NULL ? 1 : 2);
+    assert_string_equal(p.v[0], first);
+    if (other != NULL) {
+        assert_string_equal(p.v[1], other);
+    }
+    passwords_wipe(&p);
+}
+
 static void test_good_files(void **state)
 {
     static const struct {
         const char *bytes;
-        const char *secret;
+        const char *secret, *other;
     } cases[] = {
-        {"hunter2", "hunter2"},     {"hunter2\n", "hunter2"},         {"hunter2\r\n", "hunter2"},
-        {"hunter2\n\n", "hunter2"}, {" a ;b #c \"\n", " a ;b #c \""}, {"\xff\x01\n", "\xff\x01"},
+        {"hunter2", "hunter2", NULL},           {"hunter2\n", "hunter2", NULL},
+        {"hunter2\r\n", "hunter2", NULL},       {"hunter2\n\n", "hunter2", NULL},
+        {"hunter2\r\n\r\n\n", "hunter2", NULL}, {" a ;b #c \"\n", " a ;b #c \"", NULL},
+        {"\xff\x01\n", "\xff\x01", NULL},       {"new\nold", "new", "old"},
+        {"new\r\nold\r\n\n", "new", "old"},
     };
     char text[256];
     struct config_case c = secret_case(text, path);
@@ -50,7 +67,7 @@ static void test_good_files(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         write_file(cases[i].bytes, strlen(cases[i].bytes));
         struct loaded l = load_good(&c);
-        assert_string_equal(l.config->groups[0].password, cases[i].secret);
+        assert_says(l.config->groups[0].password, cases[i].secret, cases[i].other);
         free_loaded(&l);
     }
 }
@@ -62,7 +79,7 @@ static void check_bad_file(const char *secret_path, const char *why)
     struct config_case c = secret_case(text, secret_path);
     (void)snprintf(said, sizeof said,
                    "E v.ini:4: bad secret file '%s': %s; put the secret alone into its first "
-                   "line\n",
+                   "line, and during a rotation the one before into its second\n",
                    secret_path, why);
     c.said = said;
     check_case(&c);
@@ -80,9 +97,11 @@ static void test_bad_files(void **state)
     write_file("\n", 1);
     check_bad_file(path, "it is empty");
     write_file("\nhunter2\n", 9);
-    check_bad_file(path, "it has more than one line");
-    write_file("hunter2\nhunter3\n", 16);
-    check_bad_file(path, "it has more than one line");
+    check_bad_file(path, "its first line is empty");
+    write_file("a\nb\nc\n", 6);
+    check_bad_file(path, "it has more than two lines");
+    write_file("a\n\nc\n", 5);
+    check_bad_file(path, "it has more than two lines");
     write_file("hun\0ter", 7);
     check_bad_file(path, "it has a NUL byte");
     write_file(large, sizeof large);
@@ -91,8 +110,56 @@ static void test_bad_files(void **state)
     char text[256];
     struct config_case c = secret_case(text, path);
     struct loaded l = load_good(&c);
-    assert_int_equal(strlen(l.config->groups[0].password), sizeof large - 1);
+    large[sizeof large - 1] = '\0';
+    assert_says(l.config->groups[0].password, large, NULL);
     free_loaded(&l);
+}
+
+static void reload(struct secret *s, const char *bytes, uint64_t now_ms)
+{
+    char problem[SECRET_PROBLEM_MAX];
+    write_file(bytes, strlen(bytes));
+    assert_true(secret_reload(s, now_ms, problem));
+}
+
+/* limit: PASSWORD_BEFORE_MS */
+static void test_rotation(void **state)
+{
+    char problem[SECRET_PROBLEM_MAX];
+    (void)state;
+    write_file("a", 1);
+    struct secret *s = secret_open(path, problem);
+    assert_non_null(s);
+    assert_says(s, "a", NULL);
+    uint32_t version = secret_version(s);
+    reload(s, "b\n", 1000); /* the file first: a server may not know it yet */
+    assert_says(s, "b", "a");
+    assert_int_not_equal(secret_version(s), version);
+    version = secret_version(s);
+    reload(s, "b", 5000); /* no change, and no more time for the one before */
+    assert_says(s, "b", "a");
+    assert_int_equal(secret_version(s), version);
+    secret_age(s, 1000 + PASSWORD_BEFORE_MS - 1);
+    assert_says(s, "b", "a");
+    secret_age(s, 1000 + PASSWORD_BEFORE_MS);
+    assert_says(s, "b", NULL);
+    reload(s, "c\nb\n", 2000000); /* both for as long as they stand there */
+    secret_age(s, 9000000);
+    assert_says(s, "c", "b");
+    reload(s, "c\n", 9000000);
+    assert_says(s, "c", NULL);
+    static const char *const bad[] = {"", "\n", "\nx\n", "x\ny\nz\n"};
+    version = secret_version(s);
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        write_file(bad[i], strlen(bad[i]));
+        assert_false(secret_reload(s, 9000000, problem));
+        assert_says(s, "c", NULL);
+    }
+    assert_int_equal(secret_version(s), version);
+    reload(s, "d", 9000000); /* and back again */
+    reload(s, "c", 9000000);
+    assert_says(s, "c", "d");
+    secret_free(&s);
 }
 
 static void test_unreadable_file(void **state)
@@ -222,7 +289,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_good_files),      cmocka_unit_test(test_bad_files),
         cmocka_unit_test(test_unreadable_file), cmocka_unit_test(test_never_shown),
-        cmocka_unit_test(test_wiped),
+        cmocka_unit_test(test_wiped),           cmocka_unit_test(test_rotation),
     };
     return cmocka_run_group_tests(tests, make_file, remove_file);
 }

@@ -154,6 +154,10 @@ static const struct range_case ranges[] = {
      {"no", "optional", "yes"},
      {"required", "maybe"},
      "no, optional or yes"},
+    {"service.mymaster.client-auth",
+     {"forward", "none"},
+     {"Users", "yes", "user"},
+     "forward, none or users"},
 };
 
 static void check_good(const struct range_case *r, const char *value)

@@ -2,6 +2,7 @@
  * of the answers, at every split. */
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <cmocka.h>
@@ -101,8 +102,7 @@ static void test_greeting_text(void **state)
     struct profile p;
     profile_init(&p);
     assert_greets(&p, &plain, GREET_STEPS, ROLE);
-    char password[] = "own";
-    struct config_service service = {.password = password};
+    struct config_service service = {.password = secret_new("own")};
     assert_greets(&p, &service, GREET_STEPS, "*2\r\n$4\r\nAUTH\r\n$3\r\nown\r\n" ROLE);
     assert_int_equal(apply(&p, "HELLO 3 AUTH bob pw SETNAME me\r\n"), PROFILE_PLAIN);
     assert_int_equal(apply(&p, "SELECT 2\r\n"), PROFILE_PLAIN);
@@ -112,6 +112,7 @@ static void test_greeting_text(void **state)
                            "*2\r\n$6\r\nSELECT\r\n$1\r\n2\r\n" ROLE);
     assert_greets(&p, &plain, GREET_AUTH, ROLE);
     assert_greets(&p, &plain, GREET_HELLO, AUTH_BOB ROLE);
+    secret_free(&service.password);
     profile_clear(&p);
     buf_release(&name);
 }
@@ -213,13 +214,59 @@ static void test_client_id(void **state)
     profile_clear(&p);
 }
 
+#define WRONG "-WRONGPASS invalid username-password pair or user is disabled.\r\n"
+
+/* During a rotation either of two passwords may be the one. */
+static const struct {
+    const char *replies;
+    enum greeting_result want;
+    const char *words;
+} of_two[] = {
+    {"+OK\r\n+OK\r\n" MASTER, GREETING_DONE, ""},
+    {"+OK\r\n" WRONG MASTER, GREETING_DONE, ""},
+    {WRONG "+OK\r\n" MASTER, GREETING_DONE, ""},
+    {WRONG WRONG "-NOAUTH no\r\n", GREETING_REFUSED,
+     "WRONGPASS invalid username-password pair or user is disabled."},
+    {"-ERR max number of clients reached\r\n", GREETING_REFUSED,
+     "ERR max number of clients reached"},
+    {WRONG "-DENIED no\r\n", GREETING_REFUSED, "DENIED no"},
+};
+
+static void test_two_passwords(void **state)
+{
+    (void)state;
+    static const char file[] = "/tmp/vedette-test-two-passwords";
+    char problem[SECRET_PROBLEM_MAX], user[] = "bob";
+    FILE *f = fopen(file, "we");
+    assert_non_null(f);
+    assert_true(fputs("new\nold\n", f) >= 0);
+    assert_int_equal(fclose(f), 0);
+    struct config_service service = {.user = user, .password = secret_open(file, problem)};
+    assert_int_equal(remove(file), 0);
+    assert_non_null(service.password);
+    struct profile p;
+    profile_init(&p);
+    assert_greets(&p, &service, GREET_STEPS,
+                  "*3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$3\r\nnew\r\n"
+                  "*3\r\n$4\r\nAUTH\r\n$3\r\nbob\r\n$3\r\nold\r\n" ROLE);
+    for (size_t i = 0; i < ARRAY_LEN(of_two); i++) {
+        struct greeting g = {0};
+        greeting_begin(&g, &p, slice_str(""), &service, GREET_STEPS);
+        assert_int_equal(greeting_feed(&g, slice_str(of_two[i].replies)), of_two[i].want);
+        assert_buf(&g.words, of_two[i].words);
+        greeting_clear(&g);
+    }
+    profile_clear(&p);
+    secret_free(&service.password);
+}
+
 int main(void)
 {
     command_init();
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_apply),         cmocka_unit_test(test_same),
         cmocka_unit_test(test_greeting_text), cmocka_unit_test(test_answers_at_every_split),
-        cmocka_unit_test(test_client_id),
+        cmocka_unit_test(test_client_id),     cmocka_unit_test(test_two_passwords),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -321,17 +321,20 @@ static void passwords(void **state)
     for (size_t i = 0; i < SENTINELS; i++) {
         s.sentinel[i].password = right;
     }
-    s.group.password = wrong;
+    s.group.password = secret_new(wrong);
     stage_start(&s);
     assert_false(run_until(&s, serving, 300));
     watcher_stop(&s.watcher);
-    s.group.password = right;
+    secret_free(&s.group.password);
+    s.group.password = secret_new(right);
     s.node[0].password = right;
-    s.service.password = right;
+    s.service.password = secret_new(right);
     topology_unref(&s.topology);
     stage_start(&s);
     assert_true(run_until(&s, all_subscribed, PATIENCE));
     stage_clear(&s);
+    secret_free(&s.group.password);
+    secret_free(&s.service.password);
 }
 
 static void a_node_that_refuses_role_is_believed_with_a_majority(void **state)
