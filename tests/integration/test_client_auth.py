@@ -280,9 +280,8 @@ def test_who_shares_a_connection(own):
         clients = [stack.enter_context(own.client(user)) for user in list(UPSTREAM) * 4]
         for client in clients:
             client.ok("GET", "k")
-        lines = own.admin.ok("CLIENT", "LIST").decode().splitlines()
-        users = [line.split(" user=")[1].split(" ")[0] for line in lines if " cmd=get " in line]
-        assert sorted(users) == ["app", "other"]
+        assert [user for user, command in own.connections() if command == "get"] == \
+            ["app", "other"]
 
 
 def test_what_is_carried_to_another_user(own):

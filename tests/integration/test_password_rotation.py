@@ -92,6 +92,20 @@ def test_server_first_and_at_once(rotation):
         assert old.ok("INCR", "n") == 3
 
 
+def test_probes_come_in_again():
+    """Those that the server has refused meanwhile say the new one on new connections."""
+    with contextlib.ExitStack() as stack:
+        rotation = Rotation(stack, settings={"read-policy": "any"})
+        rotation.serve("app", "two")
+        rotation.admin.ok("CLIENT", "KILL", "USER", "app")
+        rotation.wait_event("node-auth-failed")
+        wait_until(lambda: ("default", "role") in rotation.connections(), 10, "a probe outside")
+        rotation.write("app", "two")
+        wait_until(lambda: {user for user, _ in rotation.connections()} == {"app"}, 15,
+                   "all of them inside")
+        assert [c for c in rotation.connections() if c[1] in ("role", "info")]
+
+
 def test_sighup_loads_it(rotation):
     rotation.serve("app", "one", "two")
     rotation.write("app", "two")

@@ -49,6 +49,13 @@ class Guarded:
     def wait_event(self, event, count=1):
         wait_until(lambda: len(self.proxy.entries(event)) == count, 15, f"{count} times {event}")
 
+    def connections(self):
+        """(user, last command) of each connection to the server but ours."""
+        lines = self.admin.ok("CLIENT", "LIST").decode().splitlines()
+        found = [dict(pair.split("=", 1) for pair in line.split(" ")) for line in lines]
+        return sorted((fields["user"], fields["cmd"]) for fields in found
+                      if fields["cmd"] != "client|list")
+
     def serve(self, name, *passwords):
         """What the server takes of that user from now on."""
         self.admin.ok("ACL", "SETUSER", name, "resetpass", *(f">{one}" for one in passwords))

@@ -221,8 +221,9 @@ static inline void fake_answer(struct fake_conn *c, const struct args *a, struct
     if (f->mood == FAKE_GARBAGE) {
         buf_append_str(&c->out, "HTTP/1.1 400 Bad Request\r\n\r\n");
     } else if (slice_eq_nocase(a->v[0], "AUTH")) {
-        c->authenticated = f->password != NULL && slice_eq(a->v[1], slice_str(f->password));
-        buf_append_str(&c->out, c->authenticated ? "+OK\r\n" : "-WRONGPASS invalid\r\n");
+        bool right = f->password != NULL && slice_eq(a->v[1], slice_str(f->password));
+        c->authenticated = c->authenticated || right;
+        buf_append_str(&c->out, right ? "+OK\r\n" : "-WRONGPASS invalid\r\n");
     } else if (f->password != NULL && !c->authenticated) {
         emit_error(&c->out, "NOAUTH Authentication required.");
     } else if (slice_eq_nocase(a->v[0], "ROLE")) {

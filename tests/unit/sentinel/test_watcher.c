@@ -337,6 +337,45 @@ static void passwords(void **state)
     secret_free(&s.service.password);
 }
 
+static struct secret *two_passwords(const char *first, const char *second)
+{
+    static const char path[] = "/tmp/vedette-test-watcher-passwords";
+    char problem[SECRET_PROBLEM_MAX];
+    FILE *file = fopen(path, "we");
+    assert_non_null(file);
+    assert_true(fprintf(file, "%s\n%s\n", first, second) > 0);
+    assert_int_equal(fclose(file), 0);
+    struct secret *secret = secret_open(path, problem);
+    assert_int_equal(remove(path), 0);
+    assert_non_null(secret);
+    return secret;
+}
+
+/* While one is being changed for the other either is good, at Sentinels and at nodes. */
+static void either_of_two_passwords(void **state)
+{
+    (void)state;
+    static char right[] = "right";
+    for (int order = 0; order < 2; order++) {
+        struct stage s;
+        stage_set(&s);
+        for (size_t i = 0; i < SENTINELS; i++) {
+            s.sentinel[i].password = right;
+        }
+        s.node[0].password = right;
+        s.group.password =
+            order == 0 ? two_passwords("wrong", "right") : two_passwords("right", "wrong");
+        s.service.password =
+            order == 0 ? two_passwords("wrong", "right") : two_passwords("right", "wrong");
+        stage_start(&s);
+        assert_true(run_until(&s, all_subscribed, PATIENCE));
+        assert_true(run_until(&s, serving, PATIENCE));
+        stage_clear(&s);
+        secret_free(&s.group.password);
+        secret_free(&s.service.password);
+    }
+}
+
 static void a_node_that_refuses_role_is_believed_with_a_majority(void **state)
 {
     (void)state;
@@ -404,6 +443,7 @@ int main(void)
         cmocka_unit_test(others_are_learnt),
         cmocka_unit_test(an_old_sentinel_is_known_by_its_run_id),
         cmocka_unit_test(passwords),
+        cmocka_unit_test(either_of_two_passwords),
         cmocka_unit_test(a_node_that_refuses_role_is_believed_with_a_majority),
         cmocka_unit_test(a_hand_over_is_followed),
         cmocka_unit_test(names_are_resolved),
