@@ -120,6 +120,7 @@ static inline void stage_set(struct stage *s)
     s->config.service_count = 1;
     s->group = (struct config_sentinel){.address = {s->address, SENTINELS},
                                         .connect_timeout_ms = 200,
+                                        .learn = true,
                                         .poll_interval_ms = 1000,
                                         .poll_interval_fast_ms = 50};
     s->config.groups = &s->group;
