@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from support import tls
 from support.relay import DOWN, Rule
 from support.resp import ServerError, encode
 from support.stage import Stage
@@ -152,7 +153,7 @@ def test_two_switches_in_a_row(stage):
         assert values == [1, 2, 3] or IN_DOUBT in values
         more = client.call("INCR", "n")  # the second switch may come only now
         assert more == IN_DOUBT or more > 0
-        wait_until(lambda: client.ok("CONFIG", "GET", "port")[1] == b"%d" % stage.old.port, 5,
+        wait_until(lambda: client.ok("CONFIG", "GET", tls.port_key())[1] == b"%d" % stage.old.port, 5,
                    "the last one named")
 
 
@@ -160,12 +161,12 @@ def test_never_back_to_a_lower_epoch(stage):
     with stage.proxy.connect(20) as client:
         client.ok("PING")
         stage.switch()
-        wait_until(lambda: client.ok("CONFIG", "GET", "port")[1] == b"%d" % stage.new.port, 5,
+        wait_until(lambda: client.ok("CONFIG", "GET", tls.port_key())[1] == b"%d" % stage.new.port, 5,
                    "the switch")
         stage.sentinel.switch(stage.relay.address, 1)
         deadline = time.monotonic() + 2
         while time.monotonic() < deadline:
-            assert client.ok("CONFIG", "GET", "port")[1] == b"%d" % stage.new.port
+            assert client.ok("CONFIG", "GET", tls.port_key())[1] == b"%d" % stage.new.port
             time.sleep(0.02)
 
 

@@ -5,6 +5,7 @@ import time
 
 import pytest
 
+from support import tls
 from support.case import judged, relayed
 from support.cluster import MASTER, Cluster
 from support.load import Load
@@ -86,7 +87,7 @@ def cut_sentinels(step):
         wait_until(lambda: all(rule.fired.is_set() for rule in rules), 180, "every cut")
         wait_until(lambda: all(way.connections() >= 2 for way in ways), 10, "all connections")
         with proxy.connect() as client:
-            assert client.ok("CONFIG", "GET", "port")[1] == b"%d" % new.port
+            assert client.ok("CONFIG", "GET", tls.port_key())[1] == b"%d" % new.port
         load.wait_acks(100)
         load.stop()
         check_open(load.opened, load.connections)
@@ -139,7 +140,7 @@ def test_sentinel_in_crumbs():
         counts = tally(load.records)
         assert counts[ERROR] == counts[NOTRUN] == counts[INDOUBT] == 0, errors_of(load.records)
         with proxy.connect() as client:
-            assert client.ok("CONFIG", "GET", "port")[1] == b"%d" % new.port
+            assert client.ok("CONFIG", "GET", tls.port_key())[1] == b"%d" % new.port
 
 
 @pytest.fixture(name="setup", scope="module")

@@ -78,6 +78,11 @@ def default():
     return certs() if os.environ.get("VEDETTE_TLS") else None
 
 
+def port_key():
+    """What Redis calls the port that tests connect to."""
+    return "tls-port" if default() else "port"
+
+
 def speaks(address, context):
     """Whoever connects to the address uses TLS from now on; None: no longer."""
     if context:
