@@ -64,6 +64,7 @@ def test_49_evalsha(planned):
         assert has(new, RAISE, seen) == [1, 1]
 
 
+@pytest.mark.plain("redis-py is set up without TLS")
 @KINDS
 @judged
 def test_49_redis_py_register_script(planned):

@@ -444,6 +444,7 @@ def test_44_wait_of_a_subscriber(stage, resp):
         assert reply == 0 if resp == 3 else reply.text.startswith("ERR Can't execute 'wait'")
 
 
+@pytest.mark.plain("redis-py is set up without TLS")
 def test_44_redis_py(stage):
     """Its loop goes on with the connection it has, and sees messages only."""
     host, port = stage.proxy.address

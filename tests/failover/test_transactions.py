@@ -95,6 +95,7 @@ class Raiser(threading.Thread):
                 pipe.reset()
 
 
+@pytest.mark.plain("redis-py is set up without TLS")
 @KINDS
 @judged
 def test_39_compare_and_set_loop(planned):

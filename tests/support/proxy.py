@@ -33,7 +33,7 @@ def environment():
            if not k.startswith(("VEDETTE", "REDIS_SENTINEL"))}
     env.setdefault("ASAN_OPTIONS", "detect_leaks=1:detect_stack_use_after_return=0")
     env.setdefault("UBSAN_OPTIONS", "print_stacktrace=1")
-    env.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/support/tsan.supp")
+    env.setdefault("TSAN_OPTIONS", f"suppressions={ROOT}/tests/support/tsan.conf")
     return env
 
 
