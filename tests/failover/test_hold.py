@@ -85,11 +85,11 @@ def test_a_late_answer_to_a_write(stage, ending):
     with stage.proxy.connect(20) as client:
         client.ok("PING")
         request = encode("INCR", "late")
-        stage.relay.add(Rule("delay", DOWN, marker=b":1\r\n", seconds=0.4))
+        stage.relay.add(Rule("delay", DOWN, marker=b":1\r\n", seconds=1.0))
         client.send(request)
         wait_until(lambda: stage.old.call("GET", "late") == b"1", 5, "its execution")
         stage.announce()
-        assert client.read_for(0.8) == b"", "given although it may not count"
+        assert client.read_for(1.4) == b"", "given although it may not count"
         getattr(stage, ending)()
         assert client.read() == (IN_DOUBT if ending == "switch" else 1)
         value = client.ok("GET", "late")

@@ -5,8 +5,10 @@ import contextlib
 import itertools
 import selectors
 import socket
+import ssl
 import threading
 
+from . import tls
 from .procs import Port
 
 NEVER = object()  # take the request, answer nothing
@@ -80,6 +82,8 @@ class FakeServer:
         self._port = port or Port()
         self.port = self._port.number
         self.address = (host, self.port)
+        self._tls = tls.default()
+        tls.speaks(self.address, self._tls and self._tls.client_context())
         self.script = dict(script or {})
         self.seen = []
         self.accepted = 0
@@ -113,6 +117,7 @@ class FakeServer:
         self._selector.close()
         self._wake_r.close()
         self._wake_w.close()
+        tls.speaks(self.address, None)
         self._port.release()
 
     def answer(self, client, args):
@@ -182,6 +187,9 @@ class FakeServer:
             return
         self.accepted += 1
         sock.setblocking(False)
+        if self._tls:
+            sock = self._tls.server_context().wrap_socket(sock, server_side=True,
+                                                          do_handshake_on_connect=False)
         client = _Client(sock)
         with self._lock:
             self._clients[sock] = client
@@ -190,7 +198,7 @@ class FakeServer:
     def _read(self, client):
         try:
             data = client.sock.recv(1 << 16)
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantReadError):
             return
         except OSError:
             data = b""
@@ -227,7 +235,7 @@ class FakeServer:
         try:
             while client.outbox:
                 del client.outbox[: client.sock.send(client.outbox)]
-        except BlockingIOError:
+        except (BlockingIOError, ssl.SSLWantWriteError):
             return
         except OSError:
             client.closing = True
