@@ -3,6 +3,7 @@ goes to the server is said by the user that the client's user has there."""
 
 import contextlib
 import hashlib
+import os
 import random
 import signal
 import tempfile
@@ -379,6 +380,23 @@ def test_upstream_password_of_one_user_changes(own):
         assert bob.pipeline([("SELECT", 3), ("WATCH", "k"), ("ACL", "WHOAMI")])[2] == b"other"
         assert alice.pipeline([("SELECT", 3), ("WATCH", "k"), ("ACL", "WHOAMI")])[2] == b"app"
     assert not own.proxy.entries("link-refused")
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="takes root to begin with")
+def test_files_that_whom_it_becomes_can_not_read():
+    """They were read before; what can't be read again is named at once, and when it has changed."""
+    with contextlib.ExitStack() as stack:
+        own = Service(stack, **{"proxy.user": "nobody"})  # in a folder of root alone
+        assert [entry["file"] for entry in own.proxy.entries("password-unreadable")] == \
+            [own.path("app"), own.path("other")]
+        assert [entry["file"] for entry in own.proxy.entries("users-unreadable")] == [own.users]
+        own.proxy.process.signal(signal.SIGHUP)
+        own.wait_event("users-not-loaded")
+        assert "Permission denied" in own.proxy.entries("users-not-loaded")[0]["error"]
+        assert [entry["error"] for entry in own.proxy.entries("password-not-loaded")] == \
+            ["it can't be read: Permission denied"] * 2
+        with own.client("bob") as client:
+            assert client.ok("ACL", "WHOAMI") == b"other"
 
 
 def test_refusals_are_told(own):

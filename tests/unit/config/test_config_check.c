@@ -362,6 +362,26 @@ static void test_client_auth(void **state)
     }
 }
 
+static void test_many_identities(void **state)
+{
+    (void)state;
+    for (int more = 0; more < 2; more++) {
+        struct buf text = {0};
+        buf_append_str(&text, SERVICE "127.0.0.1:1\nclient-auth = users\nacl-file = u\n");
+        for (int i = 0; i < CONFIG_IDENTITIES_MAX + more; i++) {
+            buf_printf(&text, "upstream-user = a%d b " A_FILE "\n", i);
+        }
+        buf_append(&text, slice_of("", 1));
+        struct config_case c = {
+            .file = buf_head(&text),
+            .said = more == 0 ? ""
+                              : "E v.ini:7: 257 entries of upstream-user are more than 256; let "
+                                "users share one\n"};
+        check_case(&c);
+        buf_release(&text);
+    }
+}
+
 /* Who shares connections: those with one user and one file of its password. */
 static void test_identities(void **state)
 {
@@ -389,7 +409,7 @@ int main(void)
         cmocka_unit_test(test_listeners),   cmocka_unit_test(test_protected_mode),
         cmocka_unit_test(test_buffers),     cmocka_unit_test(test_descriptors),
         cmocka_unit_test(test_raise_limit), cmocka_unit_test(test_client_auth),
-        cmocka_unit_test(test_identities),
+        cmocka_unit_test(test_identities),  cmocka_unit_test(test_many_identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
