@@ -275,9 +275,10 @@ def test_identities_never_mix(service, seed):
     assert service.admin.ok("EXISTS", "strangers") == 0
 
 
-def test_who_shares_a_connection(own):
+def test_who_shares_a_connection():
     """Those who are one user at the server do, and no others."""
     with contextlib.ExitStack() as stack:
+        own = Service(stack, links="shared")
         clients = [stack.enter_context(own.client(user)) for user in list(UPSTREAM) * 4]
         for client in clients:
             client.ok("GET", "k")
