@@ -384,7 +384,9 @@ static void greeting_refused(struct link *l)
     const struct greeting *g = &l->greeting;
     bool own =
         g->refused == GREET_ROLE || (g->refused == GREET_AUTH && !set->profile.authenticated);
-    if (own && l->replica != 0) {
+    if (own && g->refused == GREET_AUTH && greeting_is_outdated(g)) {
+        log_debug("password-outdated", "service=%s", l->service->config->name); /* and once more */
+    } else if (own && l->replica != 0) {
         nodes_failed(l->service, l->replica, "refused");
     } else if (own) {
         log_limited(LOG_ERROR, "link-refused",

@@ -176,6 +176,8 @@ static void add_auth(struct greeting *g, struct slice user, struct slice passwor
 static void add_own_auth(struct greeting *g, const char *user, struct secret *secret)
 {
     struct passwords passwords;
+    g->secret = secret;
+    g->secret_version = secret_version(secret);
     secret_passwords(secret, &passwords);
     for (size_t i = 0; i < passwords.count; i++) {
         add_auth(g, slice_str(user != NULL ? user : ""), slice_str(passwords.v[i]));
@@ -295,6 +297,11 @@ enum greeting_result greeting_feed(struct greeting *g, struct slice bytes)
         reply_scan_reset(&g->scan, GREETING_ELEMENTS_MAX);
     }
     return result;
+}
+
+bool greeting_is_outdated(const struct greeting *g)
+{
+    return g->secret != NULL && secret_version(g->secret) != g->secret_version;
 }
 
 void greeting_clear(struct greeting *g)

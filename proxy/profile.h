@@ -67,7 +67,9 @@ struct greeting {
     struct reply_scan scan;
     uint8_t steps[GREET_STEPS + SECRET_PASSWORDS_MAX - 1];
     uint8_t count, answered;
-    bool let_in;                /* by one of the passwords: another may be refused */
+    bool let_in;           /* by one of the passwords: another may be refused */
+    struct secret *secret; /* whose passwords are said; NULL: they are the client's, or none */
+    uint32_t secret_version;
     bool replica;               /* its role is to be that; to be set behind greeting_begin */
     int64_t client_id;          /* what CLIENT ID said; 0: it was not asked, or refused */
     bool needs_auth;            /* the server wants a password that it was not given */
@@ -85,6 +87,8 @@ void greeting_ask_id(struct greeting *g);
 /* Takes the bytes the server answered. A ROLE that is refused (NOPERM, NOAUTH, BUSY: Redis 7.0
  * answers these before it runs) is no opinion, not a failure. */
 enum greeting_result greeting_feed(struct greeting *g, struct slice bytes);
+/* There are other passwords now than those that it says. */
+bool greeting_is_outdated(const struct greeting *g);
 void greeting_clear(struct greeting *g);
 
 #endif

@@ -114,7 +114,7 @@ void probe_note_auth(struct probe_group *group, struct wire *wire, const struct 
     if (auth == WIRE_AUTH_LET_IN) {
         known[0] = '\0';
     }
-    if (auth != WIRE_AUTH_REFUSED) {
+    if (auth != WIRE_AUTH_REFUSED || wire_auth_outdated(wire)) {
         return;
     }
     size_t n = text.n < sizeof group->auth_trouble ? text.n : sizeof group->auth_trouble - 1;

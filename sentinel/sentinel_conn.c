@@ -241,7 +241,7 @@ static void take_auth(struct sentinel *s, const struct reply *reply)
     enum wire_auth auth = wire_take_auth(&s->wire, reply_type(reply) != REPLY_ERROR);
     if (auth == WIRE_AUTH_LET_IN) {
         memset(s->auth_trouble, 0, sizeof s->auth_trouble);
-    } else if (auth == WIRE_AUTH_REFUSED &&
+    } else if (auth == WIRE_AUTH_REFUSED && !wire_auth_outdated(&s->wire) &&
                is_news(s->auth_trouble, sizeof s->auth_trouble, reply_text(reply))) {
         log_error("sentinel-auth-failed", "sentinel=%s error=%s", s->name,
                   log_quote(reply_text(reply)));

@@ -7,9 +7,11 @@ import signal
 
 import pytest
 
+from support.fake_sentinel import FakeNode, FakeSentinel
 from support.guarded import Guarded
 from support.load import Load
 from support.oracles import ACKED, check_open, tally
+from support.proxy import Proxy
 from support.resp import encode_all
 from support.wait import wait_until
 
@@ -90,6 +92,34 @@ def test_server_first_and_at_once(rotation):
         rotation.write("app", "two")
         assert [fresh.read(20) for _ in range(3)] == ["OK", "OK", b"app"]
         assert old.ok("INCR", "n") == 3
+
+
+def test_password_that_changes_while_it_is_on_its_way(tmp_path):
+    """The server takes the new one only, and the file has it, when the old one arrives that a new
+    connection had said: it is no refusal that anybody has to hear of."""
+    path = tmp_path / "password"
+    path.write_text("one\n")
+    good = [b"one"]
+
+    def auth(args):
+        if args[-1] == b"one" and armed:
+            armed.clear()
+            good[0] = b"two"
+            path.write_text("two\n")
+            proxy.process.signal(signal.SIGHUP)
+            wait_until(lambda: proxy.entries("password-loaded"), 10, "the new one", 0.002)
+        return b"+OK\r\n" if args[-1] == good[0] else b"-WRONGPASS no\r\n"
+
+    armed = []
+    with FakeNode({"AUTH": auth}) as node, FakeSentinel(node.address, epoch=1) as sentinel, \
+            Proxy([sentinel.address], {"proxy.workers": 1, "password-file": str(path)}) as proxy:
+        proxy.wait_serving()
+        armed.append(True)
+        with proxy.connect() as client:
+            assert client.pipeline([("SELECT", 3), ("SET", "k", "v")]) == ["OK"] * 2
+        assert not armed and node.requests("AUTH")[-1][-1] == b"one"
+        assert [args[-1] for args in node.requests("AUTH")[-2:]] == [b"two", b"one"]
+        assert not proxy.entries("link-refused") and not proxy.entries("node-auth-failed")
 
 
 def test_probes_come_in_again():
