@@ -26,10 +26,10 @@ def test_writes_that_wait_for_a_busy_primary(tmp_path):
         clients = [stack.enter_context(proxy.connect(30)) for _ in sizes]
         for client in clients:
             client.ok("PING")
-        sleeper = stack.enter_context(node.connect(30))
+        prober, sleeper = (stack.enter_context(node.connect(30)) for _ in range(2))
+        prober.timeout = 0.3
         sleeper.send(encode("DEBUG", "SLEEP", BUSY))
-        with node.connect(0.3) as prober:
-            wait_until(lambda: is_silent(prober), what="the primary to be busy")
+        wait_until(lambda: is_silent(prober), what="the primary to be busy")
         for number, (client, size) in enumerate(zip(clients, sizes)):
             client.send(encode("APPEND", f"k{number}", b"x" * size))
         assert sleeper.read() == "OK"

@@ -124,7 +124,6 @@ def test_a_late_answer_to_a_read(stage):
         assert client.ok("GET", "k") == b"new-value"
 
 
-@pytest.mark.tls
 def test_answers_of_the_old_primary_behind_the_switch(stage):
     """They are thrown away, whatever they are, and its links are closed."""
     with stage.proxy.connect(20) as client:

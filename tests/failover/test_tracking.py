@@ -17,7 +17,6 @@ MIB = 1 << 20
 KINDS = pytest.mark.parametrize("planned", [True, False], ids=["planned", "crash"])
 
 
-@pytest.mark.tls
 @KINDS
 @judged
 def test_46_tracking(planned):
