@@ -51,7 +51,10 @@ struct config_proxy {
     uint32_t workers; /* CONFIG_AUTO: one per CPU the process may run on */
     enum log_level log_level;
     uint32_t max_clients;
+    uint32_t max_clients_per_address; /* 0: any number */
     uint64_t buffer_memory;
+    uint64_t handshake_timeout_ms;
+    uint64_t idle_timeout_ms; /* 0: for ever */
     uint64_t drain_delay_ms, drain_timeout_ms;
     bool protected_mode;
     char *user, *group; /* whom the process runs as; NULL: as it was started */
@@ -87,6 +90,21 @@ struct config_tls_clients {
     char *cert_file, *key_file;
     char *ca_file;
     enum config_tls_auth auth;
+};
+
+/* Whether clients come by way of a proxy that tells their address (PROXY protocol). */
+enum config_proxied {
+    CONFIG_PROXIED_NO,
+    CONFIG_PROXIED_OPTIONAL, /* those that `proxied_from` has, and no others */
+    CONFIG_PROXIED_YES,      /* all do, and only `proxied_from` may, where it has any */
+};
+
+/* Who may connect to a service, and what is not to be said there. */
+struct config_access {
+    struct config_nets allow; /* empty: all */
+    enum config_proxied proxied;
+    struct config_nets proxied_from;
+    struct config_commands deny;
 };
 
 /* [sentinel] or [sentinel NAME]: a group of Sentinels, which know the services that choose it. What
@@ -156,6 +174,7 @@ struct config_service {
     size_t group;   /* index of that into config->groups */
     struct config_addrs listen, read_listen; /* without TLS */
     struct config_tls_clients clients;
+    struct config_access access;
     struct config_tls tls;   /* to its nodes */
     uint32_t unix_mode;      /* permissions of unix sockets it listens on */
     char *user;              /* of our own connections to Redis; NULL: none */
@@ -269,6 +288,11 @@ const char *config_where(const struct config *config, const void *section, const
 /* Reads a file of at most max bytes. False, and in words why, when it can't be had. */
 bool config_read_whole(const char *path, size_t max, struct buf *out,
                        char problem[READ_PROBLEM_MAX]) NODISCARD;
+/* The same of the i-th value of a list. */
+const char *config_where_of(const struct config *config, const void *section, const char *key,
+                            size_t i);
+/* The candidate most like a mistyped word; NULL when none is near. */
+const char *config_suggest(struct slice word, const char *const *candidates, size_t count);
 /* Empties the report. */
 void config_report_free(struct config_report *report);
 

@@ -188,6 +188,13 @@ static void free_clients(struct config_tls_clients *clients)
     free(clients->ca_file);
 }
 
+static void free_access(struct config_access *access)
+{
+    free(access->allow.v);
+    free(access->proxied_from.v);
+    free_commands(&access->deny);
+}
+
 unsigned config_identity_of(const struct config_service *s, const char *client)
 {
     const struct config_identity *v = s->upstream_users.v, *found = NULL;
@@ -227,6 +234,7 @@ void config_free(struct config **config)
         free(c->services[i].prefer.v);
         free(c->services[i].zone);
         free_clients(&c->services[i].clients);
+        free_access(&c->services[i].access);
         free_tls(&c->services[i].tls);
         free_commands(&c->services[i].shared_commands);
         free_commands(&c->services[i].replica_commands);

@@ -39,14 +39,20 @@ static const char *where(const struct check *c, size_t section, const char *name
     return where_in(&c->config->origins->v[section], name);
 }
 
+const char *config_where_of(const struct config *config, const void *section, const char *key,
+                            size_t i)
+{
+    struct section_origin *o = config->origins->v;
+    while (o->section != section) {
+        o++;
+        CHECK(o < config->origins->v + config->origins->count);
+    }
+    return i < key_of(o, key)->count ? key_of(o, key)->where[i] : where_in(o, key);
+}
+
 const char *config_where(const struct config *config, const void *section, const char *key)
 {
-    size_t i = 0;
-    while (config->origins->v[i].section != section) {
-        i++;
-        CHECK(i < config->origins->count);
-    }
-    return where_in(&config->origins->v[i], key);
+    return config_where_of(config, section, key, 0);
 }
 
 static bool refused(const struct check *c, size_t section, const char *name)
@@ -336,6 +342,26 @@ static void check_group(const struct check *c, const struct draft *d, size_t gro
     check_tls(c, section, &s->tls);
 }
 
+/* Whose word for a client's address is taken. */
+static void check_proxied(const struct check *c, size_t section, const struct config_service *s)
+{
+    const struct config_access *a = &s->access;
+    if (refused(c, section, "proxy-protocol") || refused(c, section, "proxy-protocol-from")) {
+        return;
+    }
+    if (a->proxied == CONFIG_PROXIED_OPTIONAL && a->proxied_from.count == 0) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: 'proxy-protocol = optional' in [service %s] needs to know who tells "
+                          "addresses; add proxy-protocol-from, or write yes where all do",
+                          where(c, section, "proxy-protocol"), s->name);
+    } else if (a->proxied == CONFIG_PROXIED_NO && a->proxied_from.count > 0) {
+        config_report_add(c->report, CONFIG_WARNING,
+                          "%s: 'proxy-protocol-from' does nothing without proxy-protocol in "
+                          "[service %s]; add that, or leave it out",
+                          where(c, section, "proxy-protocol-from"), s->name);
+    }
+}
+
 /* An address as a bound socket sees it; localhost is taken for the address it nearly always is. */
 struct place {
     int family; /* AF_UNSPEC: a name */
@@ -506,6 +532,24 @@ static void check_protected_mode(const struct check *c)
     }
 }
 
+/* Whoever connects may say who he is. */
+static void check_believed(const struct check *c)
+{
+    size_t count = ear_count(c);
+    for (size_t i = 0; i < count; i++) {
+        struct ear e = ear_at(c, i);
+        const struct config_access *a = &e.service->access;
+        char at[ADDR_TEXT_MAX];
+        if (a->proxied == CONFIG_PROXIED_YES && a->proxied_from.count == 0 &&
+            !place_of(e.at).loopback) {
+            config_report_add(c->report, CONFIG_WARNING,
+                              "%s: [service %s] listens on %s and believes every address that a "
+                              "PROXY header tells; list the proxies in proxy-protocol-from",
+                              e.where, e.service->name, addr_text(e.at, at));
+        }
+    }
+}
+
 /* Who listens with TLS and says nothing of plain connections wants none. */
 static void drop_default_listeners(const struct check *c)
 {
@@ -610,10 +654,12 @@ void config_check(struct config *config, const struct config_input *in, struct d
         check_client_auth(&c, service_section(&c, i), &config->services[i]);
         check_tls(&c, service_section(&c, i), &config->services[i].tls);
         check_tls_clients(&c, service_section(&c, i), &config->services[i]);
+        check_proxied(&c, service_section(&c, i), &config->services[i]);
     }
     drop_default_listeners(&c);
     check_listeners(&c);
     check_protected_mode(&c);
+    check_believed(&c);
     check_buffers(&c);
     check_descriptors(&c, in->fd_limit);
 }

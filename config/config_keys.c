@@ -42,6 +42,7 @@ const struct config_key config_keys[CONFIG_KEY_COUNT] = {
 #define C_TYPE_AUTH        enum config_tls_auth
 #define C_TYPE_TLS_VERSION enum config_tls_version
 #define C_TYPE_CLIENT_AUTH enum config_client_auth
+#define C_TYPE_PROXIED     enum config_proxied
 #define C_TYPE_MODE        uint32_t
 #define C_TYPE_ADDRS       struct config_addrs
 #define C_TYPE_MAP         struct config_mappings

@@ -21,6 +21,7 @@ enum config_type {
     TYPE_AUTH,
     TYPE_TLS_VERSION,
     TYPE_CLIENT_AUTH,
+    TYPE_PROXIED,
     TYPE_MODE,
     TYPE_ADDRS,
     TYPE_MAP,
@@ -102,8 +103,5 @@ void config_value_format(const struct config_key *key, const void *section, stru
 size_t config_list_count(const struct config_key *key, const void *section);
 void config_list_format(const struct config_key *key, const void *section, size_t i,
                         struct buf *out);
-
-/* The candidate most like a mistyped word; NULL when none is near. */
-const char *config_suggest(struct slice word, const char *const *candidates, size_t count);
 
 #endif

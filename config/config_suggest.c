@@ -1,6 +1,6 @@
 /* "Did you mean": the nearest known word, by insertions, deletions, replacements and swaps of
  * neighbours (optimal string alignment), without case. */
-#include "config/config_keys.h"
+#include "config/config.h"
 
 #include <strings.h>
 

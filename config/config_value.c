@@ -40,6 +40,9 @@ static const struct words words[] = {
     [TYPE_CLIENT_AUTH] = {{[CLIENT_AUTH_FORWARD] = "forward",
                            [CLIENT_AUTH_NONE] = "none",
                            [CLIENT_AUTH_USERS] = "users"}},
+    [TYPE_PROXIED] = {{[CONFIG_PROXIED_NO] = "no",
+                       [CONFIG_PROXIED_OPTIONAL] = "optional",
+                       [CONFIG_PROXIED_YES] = "yes"}},
     [TYPE_READERS] = {{"eval_ro", "evalsha_ro", "fcall_ro", "pfcount", "keys", "dbsize",
                        "randomkey"}},
 };
@@ -95,7 +98,8 @@ void config_key_allowed(const struct config_key *key, struct buf *out)
     case TYPE_VERIFY:
     case TYPE_AUTH:
     case TYPE_TLS_VERSION:
-    case TYPE_CLIENT_AUTH: put_words(&words[key->type], key->min, key->max, out); return;
+    case TYPE_CLIENT_AUTH:
+    case TYPE_PROXIED: put_words(&words[key->type], key->min, key->max, out); return;
     case TYPE_READERS: put_words(&words[key->type], 0, READERS_LAST, out); return;
     case TYPE_MODE:
         buf_printf(out, "octal %04o..%04o", (unsigned)key->min, (unsigned)key->max);
@@ -383,6 +387,7 @@ bool config_value_parse(const struct config_key *key, struct slice text, struct 
     case TYPE_AUTH:
     case TYPE_TLS_VERSION:
     case TYPE_CLIENT_AUTH:
+    case TYPE_PROXIED:
         good = parse_word(&words[key->type], text, key->min, key->max, &out->number);
         break;
     case TYPE_MODE: good = parse_mode(key, text, &out->number); break;
@@ -447,7 +452,8 @@ void config_value_store(const struct config_key *key, const struct config_value 
     case TYPE_VERIFY:
     case TYPE_AUTH:
     case TYPE_TLS_VERSION:
-    case TYPE_CLIENT_AUTH: {
+    case TYPE_CLIENT_AUTH:
+    case TYPE_PROXIED: {
         unsigned number = (unsigned)value->number;
         memcpy(field, &number, sizeof number);
         return;
@@ -500,6 +506,7 @@ void config_value_format(const struct config_key *key, const void *section, stru
     case TYPE_AUTH:
     case TYPE_TLS_VERSION:
     case TYPE_CLIENT_AUTH:
+    case TYPE_PROXIED:
         memcpy(&word, field, sizeof word);
         buf_append_str(out, words[key->type].word[word]);
         return;

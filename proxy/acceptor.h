@@ -9,11 +9,14 @@
 #include "proxy/net/loop.h"
 
 struct acceptor;
+struct admission;
 struct worker;
 
-/* Opens the listeners of all services. NULL when one can't be had (logged). workers outlives it. */
+/* Opens the listeners of all services. NULL when one can't be had (logged). workers and admission
+ * outlive it. */
 struct acceptor *acceptor_open(struct loop *loop, const struct config *config,
-                               struct worker *const *workers, size_t worker_count);
+                               struct admission *admission, struct worker *const *workers,
+                               size_t worker_count);
 /* Gives the files of unix sockets to that user and group. */
 void acceptor_give(struct acceptor *a, uid_t uid, gid_t gid);
 /* Stops accepting. Sets *where to NULL; it may be. */

@@ -58,13 +58,11 @@ static void take_identity(struct session *s, unsigned identity)
 
 static void log_refusal(const struct session *s, struct slice name, const struct acl *acl)
 {
-    struct addr peer = {.host = "?"};
     char text[ADDR_TEXT_MAX];
-    (void)transport_peer(s->transport, &peer);
     /* What is nobody's name may be a password. */
     bool known = acl_find(acl, name) != NULL;
     log_limited(LOG_NOTICE, "client-auth-failed", "service=%s client=%s user=%s",
-                log_quote(slice_str(s->service->config->name)), addr_text(&peer, text),
+                log_quote(slice_str(s->service->config->name)), session_peer(s, text),
                 known ? log_quote(name) : "(unknown)");
 }
 

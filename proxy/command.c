@@ -312,7 +312,8 @@ bool command_repeatable(const struct command *command)
     case COMMAND_REPLY:
     case COMMAND_HTTP:
     case COMMAND_RAW:
-    case COMMAND_STATE: return false;
+    case COMMAND_STATE:
+    case COMMAND_DENIED: return false;
     }
     UNREACHABLE("command class");
 }

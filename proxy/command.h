@@ -40,6 +40,7 @@ enum command_class {
     COMMAND_EVICT,    /* CLIENT NO-EVICT, NO-TOUCH */
     /* Leaves a state in the connection that can't be carried to another one: CLIENT CAPA. */
     COMMAND_STATE,
+    COMMAND_DENIED, /* what this client may not run: see denied.h */
 };
 
 /* What kind of link a command needs. */

@@ -115,7 +115,7 @@ static void learn_shared(struct learnt *l, const struct config_commands *shared)
 
 /* Where a server does not tell of a sub-command, as before Redis 7.0, its container's flags hold.
  */
-static void make_stricter(struct learnt *l)
+static void replace_rows(struct learnt *l)
 {
     for (size_t number = 1; number <= command_count(); number++) {
         const char *name = command_numbered(number)->name;
@@ -126,24 +126,29 @@ static void make_stricter(struct learnt *l)
             memcpy(parent, name, n);
             flags = command_list_flags(l->list, parent);
         }
-        l->stricter[number] =
+        l->instead[number] =
             command_stricter(number, (flags & LISTED_WRITE) != 0, (flags & LISTED_BLOCKING) != 0);
-        l->stricter_count += l->stricter[number] != NULL;
+        l->stricter_count += l->instead[number] != NULL;
+        const struct command *denied = denied_row(l->denied, number);
+        l->instead[number] = denied != NULL ? denied : l->instead[number];
+        l->instead_count += l->instead[number] != NULL;
     }
 }
 
-struct learnt *learnt_new(struct command_list *list, const struct config_commands *shared)
+struct learnt *learnt_new(struct command_list *list, const struct config_commands *shared,
+                          const struct denied *denied)
 {
     struct learnt *l = xcalloc(1, sizeof *l);
     size_t most = (list != NULL ? list->count : 0) + 2 * shared->count;
     l->list = command_list_ref(list);
+    l->denied = denied;
     for (l->slot_count = 2; l->slot_count < 2 * most; l->slot_count *= 2) {
     }
     l->slots = xcalloc(l->slot_count, sizeof *l->slots);
-    l->stricter = xcalloc(command_count() + 1, sizeof(const struct command *));
+    l->instead = xcalloc(command_count() + 1, sizeof(const struct command *));
     learn_listed(l, shared);
     learn_shared(l, shared);
-    make_stricter(l);
+    replace_rows(l);
     return l;
 }
 
@@ -156,17 +161,17 @@ void learnt_free(struct learnt **l)
     *l = NULL;
     command_list_unref(&left->list);
     free(left->slots);
-    free(left->stricter);
+    free(left->instead);
     free(left);
 }
 
 /* What stands for a command of the table. */
 static const struct command *as_told(const struct learnt *l, const struct command *command)
 {
-    if (l == NULL || l->stricter_count == 0 || command == NULL) {
+    if (l == NULL || l->instead_count == 0 || command == NULL) {
         return command;
     }
-    const struct command *is = l->stricter[command->number];
+    const struct command *is = l->instead[command->number];
     return is != NULL ? is : command;
 }
 
@@ -182,6 +187,13 @@ static const struct learnt_name *find(const struct learnt *l, struct slice name,
     return found->name.p != NULL ? found : NULL;
 }
 
+/* Of what is no row of the table. */
+static const struct command *denied_of(const struct learnt *l, struct slice name,
+                                       const struct slice *sub)
+{
+    return l != NULL ? denied_find(l->denied, name, sub) : NULL;
+}
+
 static const struct command *or_unknown(const struct learnt_name *found)
 {
     return found != NULL && found->command != NULL ? found->command : &command_unknown;
@@ -193,7 +205,12 @@ const struct command *learnt_lookup(const struct learnt *l, const struct args *a
     if (command != &command_unknown || args->kept == 0) {
         return as_told(l, command);
     }
-    const struct learnt_name *found = args->kept > 1 ? find(l, args->v[0], &args->v[1]) : NULL;
+    const struct slice *sub = args->kept > 1 ? &args->v[1] : NULL;
+    const struct command *denied = denied_of(l, args->v[0], sub);
+    if (denied != NULL) {
+        return denied;
+    }
+    const struct learnt_name *found = sub != NULL ? find(l, args->v[0], sub) : NULL;
     return or_unknown(found != NULL ? found : find(l, args->v[0], NULL));
 }
 
@@ -202,6 +219,10 @@ static const struct command *lookup_plain(const struct learnt *l, struct slice n
     const struct command *command = command_lookup_plain(name);
     if (command != &command_unknown) {
         return as_told(l, command);
+    }
+    const struct command *denied = denied_of(l, name, NULL);
+    if (denied != NULL || (l != NULL && denied_has_part(l->denied, name))) {
+        return denied;
     }
     const struct learnt_name *found = find(l, name, NULL);
     return found != NULL && found->parent ? NULL : or_unknown(found);
@@ -233,8 +254,13 @@ const struct command *learnt_lookup_plain(struct learnt *l, struct slice name)
     return r->command;
 }
 
-const struct command *learnt_lookup_name(const struct learnt *l, struct slice name)
+const struct command *learnt_lookup_name(const struct learnt *l, struct slice name,
+                                         const struct slice *sub)
 {
+    const struct command *denied = denied_of(l, name, sub);
+    if (denied != NULL) {
+        return denied;
+    }
     const struct command *command = command_lookup_name(name);
     return command != &command_unknown ? as_told(l, command) : or_unknown(find(l, name, NULL));
 }

@@ -6,15 +6,18 @@
 
 #include "config/config.h"
 #include "proxy/command.h"
+#include "proxy/denied.h"
 #include "sentinel/command_list.h"
 
 #define LEARNT_RECENT 64u /* a power of two */
 
 /* Treat all but the counts as private. */
 struct learnt {
-    struct command_list *list;       /* counted; NULL: the primary has not told */
-    const struct command **stricter; /* by number of the row; NULL: as the row says */
-    size_t stricter_count;
+    struct command_list *list; /* counted; NULL: the primary has not told */
+    const struct denied *denied;
+    const struct command **instead; /* by number of the row; NULL: the row itself */
+    size_t instead_count;
+    size_t stricter_count;     /* of those that are taken more strictly */
     struct learnt_name *slots; /* open addressing */
     size_t slot_count;         /* a power of two */
     size_t count;              /* commands learnt */
@@ -26,17 +29,21 @@ struct learnt {
     } recent[LEARNT_RECENT];
 };
 
-/* shared: commands that may go on shared links, in lower case; it outlives the result. Of a name:
- * write is a write, readonly a read, which may be sent again; both run on a leased link, or on a
- * shared one where `shared` has them and they don't block. All else stays unknown. What `shared`
- * has and the primary does not tell of is a write on a shared link. */
-struct learnt *learnt_new(struct command_list *list, const struct config_commands *shared);
+/* shared: commands that may go on shared links, in lower case; denied: those that may not be run,
+ * or NULL. Both outlive the result. Of a name: write is a write, readonly a read, which may be sent
+ * again; both run on a leased link, or on a shared one where `shared` has them and they don't
+ * block. All else stays unknown. What `shared` has and the primary does not tell of is a write on a
+ * shared link. */
+struct learnt *learnt_new(struct command_list *list, const struct config_commands *shared,
+                          const struct denied *denied);
 /* Sets *l to NULL; *l may be NULL. */
 void learnt_free(struct learnt **l);
 
 /* As those of command.h; l may be NULL: the table alone. */
 const struct command *learnt_lookup(const struct learnt *l, const struct args *args) NODISCARD;
 const struct command *learnt_lookup_plain(struct learnt *l, struct slice name) NODISCARD;
-const struct command *learnt_lookup_name(const struct learnt *l, struct slice name) NODISCARD;
+/* sub: the second argument; NULL: it is not known either. */
+const struct command *learnt_lookup_name(const struct learnt *l, struct slice name,
+                                         const struct slice *sub) NODISCARD;
 
 #endif

@@ -113,6 +113,23 @@ static void get_name(struct session *s)
     buf_release(&answer);
 }
 
+/* In the words of Redis 7.0 for what an ACL does not let a user run. */
+static void deny(struct session *s, const struct command *command)
+{
+    struct buf error = {0};
+    char text[ADDR_TEXT_MAX];
+    buf_printf(&error, "-NOPERM this user has no permissions to run the '%s' command\r\n",
+               command->name);
+    log_limited(LOG_NOTICE, "command-denied", "service=%s client=%s command=%s",
+                s->service->config->name, session_peer(s, text),
+                log_quote(slice_str(command->name)));
+    session_give(s, NULL, buf_slice(&error));
+    buf_release(&error);
+    if (s->multi && !s->multi_lost) {
+        transaction_spoil(s);
+    }
+}
+
 void local_answer(struct session *s, const struct command *command, const struct args *args)
 {
     if (command->cls == COMMAND_QUIT) {
@@ -124,6 +141,8 @@ void local_answer(struct session *s, const struct command *command, const struct
         session_finish(s, SESSION_END_PROTOCOL);
     } else if (command->cls == COMMAND_RESET) {
         reset(s);
+    } else if (command->cls == COMMAND_DENIED && !s->set->needs_auth) {
+        deny(s, command);
     } else if (s->multi || (s->watch_lost && command->cls == COMMAND_MULTI)) {
         answer_lost_transaction(s, command);
     } else if (s->set->needs_auth) {

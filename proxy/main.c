@@ -6,6 +6,7 @@
 #include "config/config.h"
 #include "proxy/base/log.h"
 #include "proxy/command.h"
+#include "proxy/denied.h"
 #include "proxy/privileges.h"
 #include "proxy/server.h"
 #include "sentinel/certificates.h"
@@ -63,7 +64,6 @@ static int act(enum config_action action, const struct config *config,
                const struct privileges *privileges)
 {
     struct buf out = {0};
-    command_init();
     switch (action) {
     case CONFIG_RUN:
         if (config->proxy.core_dumps) {
@@ -99,7 +99,9 @@ int main(int argc, char **argv)
     struct certificates *certificates = NULL;
     struct credentials *credentials = NULL;
     struct privileges privileges = {0};
+    command_init();
     if (report.errors == 0 && (action == CONFIG_RUN || action == CONFIG_CHECK)) {
+        denied_check(config, &report);
         certificates = certificates_load(config, &report);
         credentials = credentials_load(config, &report);
         privileges_find(&privileges, config, action == CONFIG_RUN, &report);

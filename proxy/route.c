@@ -26,8 +26,8 @@ static bool is_of_session(const struct route_input *in)
 static bool is_local(const struct route_input *in)
 {
     enum command_class cls = in->command->cls;
-    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || cls == COMMAND_HTTP || in->multi_lost ||
-        is_of_session(in)) {
+    if (cls == COMMAND_QUIT || cls == COMMAND_RESET || cls == COMMAND_HTTP ||
+        cls == COMMAND_DENIED || in->multi_lost || is_of_session(in)) {
         return true;
     }
     if (in->shares && in->needs_auth && cls != COMMAND_AUTH && cls != COMMAND_HELLO) {
@@ -59,7 +59,7 @@ enum route route_decide(const struct route_input *in)
                   (in->bare == (in->refused != GREET_STEPS) || in->command->cls == COMMAND_KILL);
     bool elsewhere = in->elsewhere || (in->link_open && !usable);
     if (in->asking || in->listening || in->blocking || in->judging || in->full ||
-        in->outstanding >= SESSION_OUTSTANDING_MAX ||
+        (local && in->pushing) || in->outstanding >= SESSION_OUTSTANDING_MAX ||
         (in->outstanding > 0 && !in->silent && (elsewhere || needs_quiet(in, local)))) {
         return ROUTE_DRAIN;
     }

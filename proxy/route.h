@@ -31,6 +31,7 @@ struct route_input {
     bool blocking;              /* a blocking command is unanswered */
     bool judging;               /* a refusal is being judged */
     bool listening;             /* a MONITOR is unanswered */
+    bool pushing;               /* a message too large to wait for is being handed on */
     bool raw;                   /* behind it nothing can be told apart on its link */
     bool mixed;                 /* what is outstanding are not all subscriptions */
     bool scout;                 /* one request at a time */

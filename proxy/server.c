@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "proxy/acceptor.h"
+#include "proxy/admission.h"
 #include "proxy/base/log.h"
 #include "proxy/worker.h"
 
@@ -19,6 +20,7 @@ struct server {
     struct credentials *credentials;
     struct loop *loop;
     struct watcher *watcher;
+    struct admission *admission;
     struct acceptor *acceptor;
     struct worker **workers;
     size_t worker_count, workers_ended;
@@ -293,7 +295,8 @@ static bool start(struct server *s, const struct privileges *privileges)
     s->loop = loop_new(s, NULL);
     s->redirects = redirects_new();
     s->workers = xcalloc(count, sizeof(struct worker *));
-    s->acceptor = acceptor_open(s->loop, s->config, s->workers, count);
+    s->admission = admission_new(&s->config->proxy);
+    s->acceptor = acceptor_open(s->loop, s->config, s->admission, s->workers, count);
     if (s->acceptor != NULL && privileges->wanted) {
         acceptor_give(s->acceptor, privileges->uid, privileges->gid);
     }
@@ -343,6 +346,7 @@ int server_run(const struct config *config, struct certificates *certificates,
     free(s.workers);
     loop_free(&s.loop);
     redirects_free(&s.redirects);
+    admission_free(&s.admission);
     if (started) {
         log_notice("stopped", "exit=%d", 0);
     }

@@ -215,20 +215,6 @@ static void on_idle_timer(struct wheel_timer *timer)
     loop_arm(ws->worker->loop, timer, LINK_IDLE_PING_MS, on_idle_timer);
 }
 
-void service_start(struct worker_service *ws)
-{
-    scripts_start(ws);
-    nodes_start(ws);
-    loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
-}
-
-static void close_unused(struct link *l)
-{
-    if (l->kind != LINK_EXCLUSIVE) {
-        link_close(&l, LINK_END_SESSION);
-    }
-}
-
 /* Told by one worker for all. */
 static void log_learnt(const struct worker_service *ws)
 {
@@ -245,8 +231,24 @@ static void learn_commands(struct worker_service *ws)
 {
     if (ws->learnt == NULL || ws->learnt->list != ws->now->commands) {
         learnt_free(&ws->learnt);
-        ws->learnt = learnt_new(ws->now->commands, &ws->config->shared_commands);
+        ws->learnt = learnt_new(ws->now->commands, &ws->config->shared_commands, ws->denied);
         log_learnt(ws);
+    }
+}
+
+void service_start(struct worker_service *ws)
+{
+    ws->denied = denied_new(&ws->config->access.deny);
+    learn_commands(ws); /* what is denied is denied before a primary is known */
+    scripts_start(ws);
+    nodes_start(ws);
+    loop_arm(ws->worker->loop, &ws->idle_timer, LINK_IDLE_PING_MS, on_idle_timer);
+}
+
+static void close_unused(struct link *l)
+{
+    if (l->kind != LINK_EXCLUSIVE) {
+        link_close(&l, LINK_END_SESSION);
     }
 }
 
@@ -341,4 +343,5 @@ void service_stop(struct worker_service *ws)
     nodes_stop(ws);
     scripts_stop(ws);
     learnt_free(&ws->learnt);
+    denied_free(&ws->denied);
 }

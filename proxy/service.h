@@ -32,7 +32,8 @@ struct worker_service {
     struct client_users *users;              /* NULL: clients are no users of ours */
     struct tls_ctx *tls_clients, *tls_nodes; /* NULL: without TLS */
     const struct topology_service *now;      /* in the adopted topology */
-    struct learnt *learnt;   /* what its primary says of commands; NULL: nothing yet */
+    struct denied *denied;                   /* commands that its clients may not run; NULL: none */
+    struct learnt *learnt;   /* what its primary says of commands, and what is denied */
     struct scripts *scripts; /* NULL: they are not remembered */
     bool loading;            /* nothing is sent before the primary has them */
     struct list links;

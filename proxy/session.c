@@ -6,6 +6,7 @@
 #include <errno.h>
 #include <stdlib.h>
 
+#include "proxy/admission.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/client_auth.h"
@@ -29,6 +30,7 @@ const char *session_end_word(enum session_end end)
     case SESSION_END_QUIT: return "quit";
     case SESSION_END_PROTOCOL: return "protocol-error";
     case SESSION_END_IDLE: return "frame-timeout";
+    case SESSION_END_QUIET: return "idle-timeout";
     case SESSION_END_CUT: return "reply-cut";
     case SESSION_END_UNCARRIED: return "state-not-carried";
     case SESSION_END_LINGER: return "output-not-read";
@@ -47,24 +49,35 @@ static struct session *session_of(void *owner)
     return s;
 }
 
-struct session *session_open(struct worker_service *service, int fd, bool reader, bool tls)
+struct session *session_open(struct worker_service *service, const struct newcomer *newcomer)
 {
     struct session *s = xcalloc(1, sizeof *s);
     s->magic = SESSION_MAGIC;
     s->service = service;
     s->scan.first = true;
-    s->transport = transport_accept(service->worker->loop, fd, &session_events, s);
+    s->transport = transport_accept(service->worker->loop, newcomer->fd, &session_events, s);
     if (s->transport == NULL) {
         free(s);
         return NULL;
     }
-    transport_secure(s->transport, tls ? service->tls_clients : NULL, NULL);
+    transport_secure_accepted(s->transport, newcomer->tls ? service->tls_clients : NULL,
+                              service->worker->config->proxy.handshake_timeout_ms);
+    s->guest = newcomer->guest;
     s->reading = true;
-    s->reader = reader;
+    s->reader = newcomer->reader;
     session_set_plain_profile(s);
     worker_take_slot(service->worker, s);
     list_append(&service->worker->sessions, &s->node);
     return s;
+}
+
+const char *session_peer(const struct session *s, char *text)
+{
+    struct addr peer = {.host = "?"};
+    if (!guest_address(s->guest, &peer)) {
+        (void)transport_peer(s->transport, &peer);
+    }
+    return addr_text(&peer, text);
 }
 
 void session_set_plain_profile(struct session *s)
@@ -104,6 +117,9 @@ bool session_busy(const struct session *s)
 size_t session_held(const struct session *s)
 {
     size_t held = s->raw.cap + s->out.len;
+    if (s->transport != NULL) {
+        held += transport_held(s->transport); /* encrypted, and not sent */
+    }
     for (struct list_node *n = s->parked.first; n != NULL; n = n->next) {
         held += CONTAINER_OF(n, struct parked, node)->bytes.cap;
     }
@@ -197,6 +213,7 @@ void session_close(struct session *s, enum session_end end)
     service_unwait(s->service, s);
     leave_link(s);
     transport_close(&s->transport);
+    admission_leave(&s->guest);
     loop_disarm(w->loop, &s->deadline_timer);
     loop_disarm(w->loop, &s->patience_timer);
     blocking_free(s);
@@ -286,12 +303,26 @@ void session_forsake(struct session *s)
     }
 }
 
+/* It is in its first request, and that is none that takes its time because it is large. */
+static bool begins(const struct session *s)
+{
+    return s->scan.first && s->scan.length <= REQUEST_BUFFER_MAX;
+}
+
+static uint64_t handshake_timeout(const struct session *s)
+{
+    return s->service->worker->config->proxy.handshake_timeout_ms;
+}
+
 static void on_frame_idle(struct wheel_timer *timer)
 {
     struct session *s = session_of(CONTAINER_OF(timer, struct session, patience_timer));
+    char text[ADDR_TEXT_MAX];
     if (s->reading && s->scan.length > 0) {
-        log_limited(LOG_INFO, "frame-timeout", "service=%s ms=%u", s->service->config->name,
-                    FRAME_IDLE_MAX_MS);
+        uint64_t most = begins(s) ? handshake_timeout(s) : FRAME_IDLE_MAX_MS;
+        log_limited(LOG_INFO, "frame-timeout", "service=%s client=%s ms=%llu first=%s",
+                    s->service->config->name, session_peer(s, text), (unsigned long long)most,
+                    begins(s) ? "yes" : "no");
         session_close(s, SESSION_END_IDLE);
     }
 }
@@ -302,7 +333,11 @@ static void watch_frame(struct session *s)
     if (s->state != SESSION_OPEN) {
         return; /* patience is for its last reply now */
     }
-    if (s->scan.length > 0) {
+    if (s->scan.length > 0 && begins(s)) {
+        if (!list_on(&s->patience_timer.node)) { /* each byte takes of the same time */
+            loop_arm(loop, &s->patience_timer, handshake_timeout(s), on_frame_idle);
+        }
+    } else if (s->scan.length > 0) {
         loop_arm(loop, &s->patience_timer, FRAME_IDLE_MAX_MS, on_frame_idle);
     } else {
         loop_disarm(loop, &s->patience_timer);
@@ -311,12 +346,10 @@ static void watch_frame(struct session *s)
 
 static void log_tls_failure(const struct session *s, int err)
 {
-    struct addr peer = {.host = "?"};
     char text[ADDR_TEXT_MAX];
     if (s->service->tls_clients != NULL && (err == -EPROTO || err == -ETIMEDOUT)) {
-        (void)transport_peer(s->transport, &peer);
         log_limited(LOG_NOTICE, "client-tls-failed", "service=%s client=%s error=%s",
-                    s->service->config->name, addr_text(&peer, text),
+                    s->service->config->name, session_peer(s, text),
                     log_quote(slice_str(transport_error(s->transport, err))));
     }
 }
@@ -326,6 +359,7 @@ static void on_readable(void *owner)
     struct session *s = session_of(owner);
     struct worker *w = s->service->worker;
     ssize_t n;
+    s->quiet = 0;
     if (buf_len(&s->raw) > 0) {
         char *at = buf_reserve(&s->raw, READ_CHUNK);
         n = transport_read(s->transport, at, READ_CHUNK);
@@ -405,6 +439,7 @@ static bool write_out(struct session *s)
 
 void session_flush(struct session *s)
 {
+    s->quiet = 0;
     if (!write_out(s)) {
         session_close(s, SESSION_END_CLIENT);
         return;
@@ -444,6 +479,18 @@ void session_lose_link(struct session *s)
             linkset_reclaim(s);
         }
     }
+}
+
+void session_look_if_idle(struct session *s)
+{
+    char text[ADDR_TEXT_MAX];
+    bool may_be_quiet = session_busy(s) || s->subs != NULL || (s->link != NULL && s->link->raw);
+    if (s->state != SESSION_OPEN || may_be_quiet || s->quiet++ < IDLE_STEPS) {
+        return;
+    }
+    log_limited(LOG_INFO, "idle-timeout", "service=%s client=%s", s->service->config->name,
+                session_peer(s, text));
+    session_close(s, SESSION_END_QUIET);
 }
 
 void session_drain(struct session *s)

@@ -16,6 +16,7 @@
 
 struct acl_user;
 struct blocking;
+struct guest;
 struct redirect;
 struct subscriptions;
 struct tracking;
@@ -35,6 +36,7 @@ enum session_end {
     SESSION_END_QUIT,      /* QUIT */
     SESSION_END_PROTOCOL,  /* the client broke the protocol */
     SESSION_END_IDLE,      /* a frame begun was not continued */
+    SESSION_END_QUIET,     /* idle-timeout */
     SESSION_END_CUT,       /* part of a reply was given and the rest can't come */
     SESSION_END_UNCARRIED, /* its state can't be carried to another link */
     SESSION_END_LINGER,    /* it did not read its last reply */
@@ -84,6 +86,14 @@ struct parked {
     struct buf bytes;              /* the frame, or the ready answer */
 };
 
+/* A connection that was accepted: by read-listen or not, with TLS or without. */
+struct newcomer {
+    size_t service;
+    int fd;
+    bool reader, tls;
+    struct guest *guest; /* see admission.h */
+};
+
 struct session {
     uint32_t magic;
     enum session_state state;
@@ -95,6 +105,7 @@ struct session {
     struct list_node again;   /* on the worker's list of sessions with work left over */
     struct list_node waiting; /* on its service's list of waiting or of refused sessions */
     struct transport *transport;
+    struct guest *guest; /* see admission.h; NULL: it is known by its socket */
     /* Its own, or the shared one that its unanswered requests are on; NULL: neither. */
     struct link *link;
     struct linkset *set;  /* of its profile, counted */
@@ -114,6 +125,7 @@ struct session {
     bool out_blocked; /* the kernel took less output than it was given */
     bool scout;       /* tries a refused request for all that wait */
     bool left;        /* the client has ended its side, behind bytes that were not read yet */
+    uint8_t quiet;    /* looks at it since bytes came or went; see session_look_if_idle */
 
     /* what the client's commands made of the session */
     struct buf name;       /* CLIENT SETNAME */
@@ -161,9 +173,11 @@ struct session {
     struct wheel_timer patience_timer;
 };
 
-/* A session for an accepted connection, by read-listen or not, with TLS or without; NULL (fd
- * closed) when it can't be watched. */
-struct session *session_open(struct worker_service *service, int fd, bool reader, bool tls);
+/* A session for an accepted connection, whose guest it takes over. NULL (fd closed, the guest left
+ * alone) when it can't be watched. */
+struct session *session_open(struct worker_service *service, const struct newcomer *newcomer);
+/* Where its client is, as it is told in the log. text has ADDR_TEXT_MAX bytes; returns text. */
+const char *session_peer(const struct session *s, char *text);
 /* Takes whatever input can be taken now. Safe at any time. */
 void session_pump(struct session *s);
 /* Writes what there is; called once per turn for touched sessions. */
@@ -182,11 +196,20 @@ void session_free(struct session *s);
 /* A client that will send no more may have gone elsewhere with what it asked here: its requests
  * that wait for want of a primary, on a shared link too, are dropped. Does nothing to others. */
 void session_forsake(struct session *s);
+/* Ends it if its client was quiet for IDLE_STEPS such looks, and may be: who is subscribed says
+ * nothing, nor who waits for an answer. */
+void session_look_if_idle(struct session *s);
 /* The proxy stops: idle ones end now, others when they are idle. */
 void session_drain(struct session *s);
 /* The time for that is over: waiting requests are answered as not executed, those in flight as in
  * doubt, then it ends. */
 void session_drain_now(struct session *s);
+/* Whether the client has given a password or needs none. Where it is the server's to judge that is
+ * known once it was asked. Tighter limits hold for one that has to. */
+static inline bool session_authenticated(const struct session *s)
+{
+    return !s->set->needs_auth && s->gate != GATE_SHUT;
+}
 /* True while a request is in flight or waits. */
 bool session_busy(const struct session *s);
 /* Bytes that wait in its buffers and its link's. */

@@ -143,11 +143,9 @@ static bool take_parked(struct session *s)
 /* What begins with no RESP at all is an operator's business, be it TLS or another protocol. */
 static void log_odd_client(const struct session *s, const char *words)
 {
-    struct addr peer = {.host = "?"};
     char text[ADDR_TEXT_MAX];
-    (void)transport_peer(s->transport, &peer);
     log_limited(LOG_NOTICE, "client-speaks-no-resp", "service=%s client=%s error=%s",
-                s->service->config->name, addr_text(&peer, text), log_quote(slice_str(words)));
+                s->service->config->name, session_peer(s, text), log_quote(slice_str(words)));
 }
 
 static void refuse_input(struct session *s)
@@ -171,14 +169,22 @@ static void refuse_input(struct session *s)
     session_finish(s, SESSION_END_PROTOCOL);
 }
 
+/* As far as it can be told. A name that is still not whole is none. */
+static const struct command *command_begun(const struct session *s, struct slice begun)
+{
+    if (!s->scan.name_known) {
+        return &command_unknown;
+    }
+    struct slice sub, name = slice_of(begun.p + s->scan.name_at, s->scan.name_len);
+    size_t behind = (size_t)s->scan.name_at + s->scan.name_len + 2;
+    bool known = args_begun(begun, behind, &sub);
+    return learnt_lookup_name(s->service->learnt, name, known ? &sub : NULL);
+}
+
 /* A frame too large to wait for its end goes to the link as it comes, alone on it. */
 static bool begin_streaming(struct session *s, struct block *block, struct slice begun)
 {
-    const struct command *command =
-        s->scan.name_known
-            ? learnt_lookup_name(s->service->learnt,
-                                 slice_of(begun.p + s->scan.name_at, s->scan.name_len))
-            : &command_unknown;
+    const struct command *command = command_begun(s, begun);
     struct request r = {.command = command, .frame = begun, .block = block};
     if (s->outstanding > 0 || !request_take(s, &r)) {
         return false;
@@ -231,11 +237,11 @@ static size_t stream(struct session *s, struct block *block, struct slice bytes)
 /* Looks further into the frame that begins `bytes`; afterwards s->front tells what it is. */
 static void scan_front(struct session *s, struct slice bytes)
 {
-    bool stranger = s->set->needs_auth || s->gate == GATE_SHUT;
-    if (s->scan.unauthenticated != stranger) {
+    bool unauthenticated = !session_authenticated(s);
+    if (s->scan.unauthenticated != unauthenticated) {
         /* Other limits hold than when it was looked at. */
         bool first = s->scan.first;
-        s->scan.unauthenticated = stranger;
+        s->scan.unauthenticated = unauthenticated;
         request_scan_reset(&s->scan);
         s->scan.first = first;
         s->front = FRONT_OPEN;

@@ -112,7 +112,7 @@ void mute_become_raw(struct session *s, const char *why)
         return; /* in which it would be queued */
     }
     session_become_raw(s, why);
-    if (mode != REPLIES_ON) {
+    if (mode != REPLIES_ON && s->state < SESSION_CLOSING) {
         struct buf out = {0};
         emit_words(&out, "CLIENT", "REPLY", words[mode], NULL);
         journal_append(&s->link->journal, &s->service->worker->pool, NULL, buf_slice(&out));

@@ -72,6 +72,7 @@ enum reads_way reader_way(struct session *s, const struct command *command)
     case COMMAND_QUIT:
     case COMMAND_RESET:
     case COMMAND_HTTP:
+    case COMMAND_DENIED:
     case COMMAND_REPLY:
     case COMMAND_READONLY:
     case COMMAND_SETNAME:

@@ -267,6 +267,9 @@ void session_reply_part(struct session *s, struct block *block, struct slice par
     s->hushed = type != '>' && s->link != NULL && journal_at(&s->link->journal, 0)->asker.mute;
     session_give(s, block, part);
     s->hushed = false;
+    if (type == '>' && whole > 0) {
+        worker_pump(s->service->worker, s); /* an answer of our own may have waited for its end */
+    }
     if (type == '>' || s->link == NULL) {
         return;
     }
@@ -297,7 +300,7 @@ void session_become_raw(struct session *s, const char *why)
 {
     struct link *l = s->link;
     CHECK(l->kind == LINK_EXCLUSIVE);
-    if (s->reader) { /* nobody would see what it writes */
+    if (s->reader || s->service->denied != NULL) { /* nobody would see what it says */
         session_end(s, SESSION_END_UNCARRIED, why);
         return;
     }

@@ -157,6 +157,7 @@ static enum route decide(const struct session *s, const struct request *r, const
                       !redirect_holds(s) && (!raw || l->journal.count == 0),
         .asking = s->asked != NULL || mute_is_unsure(s, r),
         .listening = s->subs != NULL && s->subs->monitor == MONITOR_ASKED,
+        .pushing = s->link != NULL && s->link->kind == LINK_EXCLUSIVE && s->link->streaming,
         .raw = raw,
         .flag = flag,
         .silent = flag && mute_is_silent(r),

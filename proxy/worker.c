@@ -6,6 +6,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proxy/admission.h"
 #include "proxy/base/held.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
@@ -22,9 +23,7 @@
 
 struct client_mail {
     struct mail mail;
-    size_t service;
-    int fd;
-    bool reader, tls;
+    struct newcomer newcomer;
 };
 
 struct topology_mail {
@@ -242,15 +241,37 @@ static void flush(void *owner)
     w->moment++;
 }
 
+static void for_each_session(struct worker *w, void (*visit)(struct session *s))
+{
+    /* A visit may close its session, and only that one. */
+    for (struct list_node *n = w->sessions.first, *next; n != NULL; n = next) {
+        next = n->next;
+        visit(CONTAINER_OF(n, struct session, node));
+    }
+}
+
+/* One look at all costs less than a timer for each that every request sets anew. */
+static void on_idle_timer(struct wheel_timer *timer)
+{
+    struct worker *w = CONTAINER_OF(timer, struct worker, idle_timer);
+    CHECK_MAGIC(w, WORKER_MAGIC);
+    for_each_session(w, session_look_if_idle);
+    loop_arm(w->loop, timer, w->config->proxy.idle_timeout_ms / IDLE_STEPS + 1, on_idle_timer);
+}
+
 static void *run(void *arg)
 {
     struct worker *w = worker_of(arg);
+    if (w->config->proxy.idle_timeout_ms > 0) {
+        on_idle_timer(&w->idle_timer);
+    }
     loop_run(w->loop);
     for (size_t i = 0; i < w->config->service_count; i++) {
         service_stop(&w->services[i]);
     }
     free_dead(w);
     loop_disarm(w->loop, &w->drain_timer);
+    loop_disarm(w->loop, &w->idle_timer);
     server_worker_ended(w->server);
     return NULL;
 }
@@ -295,25 +316,24 @@ static void deliver_client(struct mail *mail, void *owner)
 {
     struct client_mail *m = CONTAINER_OF(mail, struct client_mail, mail);
     struct worker *w = worker_of(owner);
+    struct newcomer *n = &m->newcomer;
     if (w->draining) {
-        (void)close(m->fd);
+        (void)close(n->fd);
+        admission_leave(&n->guest);
         worker_session_closed(w);
-    } else if (session_open(&w->services[m->service], m->fd, m->reader, m->tls) == NULL) {
+    } else if (session_open(&w->services[n->service], n) == NULL) {
         log_limited(LOG_ERROR, "session-refused", "service=%s error=\"can't be watched\"",
-                    w->config->services[m->service].name);
+                    w->config->services[n->service].name);
+        admission_leave(&n->guest);
         worker_session_closed(w);
     }
     free(m);
 }
 
-void worker_take_client(struct worker *w, size_t service, int fd, bool reader, bool tls)
+void worker_take_client(struct worker *w, const struct newcomer *newcomer)
 {
     struct client_mail *m = xcalloc(1, sizeof *m);
-    *m = (struct client_mail){.mail = {.deliver = deliver_client},
-                              .service = service,
-                              .fd = fd,
-                              .reader = reader,
-                              .tls = tls};
+    *m = (struct client_mail){.mail = {.deliver = deliver_client}, .newcomer = *newcomer};
     atomic_fetch_add_explicit(&w->load, 1, memory_order_relaxed);
     loop_post(w->loop, &m->mail);
 }
@@ -372,15 +392,6 @@ void worker_relieve(struct worker *w)
     struct mail *mail = xcalloc(1, sizeof *mail);
     mail->deliver = deliver_relieve;
     loop_post(w->loop, mail);
-}
-
-static void for_each_session(struct worker *w, void (*visit)(struct session *s))
-{
-    /* A visit may close its session, and only that one. */
-    for (struct list_node *n = w->sessions.first, *next; n != NULL; n = next) {
-        next = n->next;
-        visit(CONTAINER_OF(n, struct session, node));
-    }
 }
 
 static void deliver_users(struct mail *mail, void *owner)

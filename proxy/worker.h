@@ -47,6 +47,7 @@ struct worker {
     uint32_t handshakes; /* links not yet READY */
     uint32_t warm_links;
     struct wheel_timer drain_timer;
+    struct wheel_timer idle_timer; /* looks for clients that are idle */
     bool draining;
     bool drained;          /* its time is over: what is blocked was unblocked, the rest has ended */
     bool relieve;          /* it holds too much, and more than other workers */
@@ -59,9 +60,8 @@ struct worker {
 struct worker *worker_start(struct server *server, const struct config *config,
                             const struct certificates *certificates,
                             const struct credentials *credentials, unsigned index);
-/* From the main thread. fd belongs to the worker from then on. reader: it came by read-listen; tls:
- * to a listener with TLS. */
-void worker_take_client(struct worker *w, size_t service, int fd, bool reader, bool tls);
+/* From the main thread. All of it belongs to the worker from then on. */
+void worker_take_client(struct worker *w, const struct newcomer *newcomer);
 /* From the main thread; takes over one reference. */
 void worker_take_topology(struct worker *w, struct topology *topology);
 /* From the main thread, which keeps what mail tells. */

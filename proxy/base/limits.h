@@ -27,6 +27,10 @@
 #define HEADER_LINE_MAX    (64u << 10)
 #define REPLY_ELEMENTS_MAX 0x7fffffffll
 
+/* The same of a client that has yet to AUTH: it may take little of us. */
+#define UNAUTHENTICATED_ARGS_MAX 10u
+#define UNAUTHENTICATED_BULK_MAX 16384u
+
 /* Requests of one session without an answer; past it the session is not read. */
 #define SESSION_OUTSTANDING_MAX 1024u
 /* Requests of one session handled in one loop turn, so that others get theirs. */
@@ -57,6 +61,7 @@
 #define GREETING_TIMEOUT_MS 1000u
 #define RETIRING_MAX_MS     10000u /* a reply begun before a switch may end on its old link */
 #define FRAME_IDLE_MAX_MS   60000u /* a frame begun by a client without another byte */
+#define IDLE_STEPS          16u    /* idle-timeout is told to one part in so many */
 #define CLOSE_LINGER_MS     5000u  /* a last reply to a client that does not read */
 #define LEFT_BLOCKED_MS     100u   /* a blocking command just sent of a client that has gone */
 #define DRAIN_UNBLOCK_MS    500u   /* at the end of a drain, until the blocked have heard of it */
@@ -107,11 +112,13 @@
 /* Inline requests up to here may go on a shared link. */
 #define SHARED_INLINE_MAX 1024u
 
-/* TLS: what is encrypted before it is offered to the kernel, and how long a client that has
- * connected may take to agree with us. Records have at most 16 KiB. */
-#define TLS_RECORD_MAX       (16u << 10)
-#define TLS_BATCH_RECORDS    4u
-#define TLS_HANDSHAKE_MAX_MS 10000u
+/* A PROXY header in all: what it says of certificates takes some hundred bytes, and nginx takes so
+ * much as well. Only its addresses are kept. */
+#define PROXY_HEADER_MAX (4u << 10)
+
+/* TLS: what is encrypted before it is offered to the kernel. Records have at most 16 KiB. */
+#define TLS_RECORD_MAX    (16u << 10)
+#define TLS_BATCH_RECORDS 4u
 /* Steps of clients' handshakes that are done in one turn of a loop: each costs up to a millisecond
  * of work with keys, which nobody else is to wait for when thousands connect at once. */
 #define TLS_STEPS_A_TURN 16u

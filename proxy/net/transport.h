@@ -44,12 +44,14 @@ struct transport *transport_connect(struct loop *loop, const struct sockaddr_any
                                     uint64_t timeout_ms, const struct transport_events *events,
                                     void *owner);
 
-/* Has TLS carry the connection from its first byte on; to be called right behind one of the two
- * above. peer: the name or address whose certificate is expected of a connection that we open; NULL
- * for an accepted one, which has TLS_HANDSHAKE_MAX_MS to agree with us: then reading gives an
- * error. ctx lives longer. Without one, and to a unix socket, there is no TLS after all. */
+/* Has TLS carry the connection from its first byte on; to be called right behind
+ * transport_connect. peer: the name or address whose certificate is expected. ctx lives longer.
+ * Without one, and to a unix socket, there is no TLS after all. */
 #define TLS_NO_ANSWER "no TLS handshake in time; the other side hangs, or speaks no TLS"
 void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer);
+/* The same right behind transport_accept: where the other side has not agreed with us in
+ * timeout_ms, reading gives an error. */
+void transport_secure_accepted(struct transport *t, struct tls_ctx *ctx, uint64_t timeout_ms);
 /* What an error of `connected` or transport_read means, in words; valid until the end of this turn.
  */
 const char *transport_error(const struct transport *t, int err);

@@ -43,20 +43,29 @@ void secure_go_on(struct transport *t)
     }
 }
 
-void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer)
+static void secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer)
 {
-    if (ctx == NULL || (peer != NULL && addr_is_unix(peer))) {
-        return;
-    }
     CHECK(!t->closed && t->secure == NULL && t->opened == (peer != NULL));
     struct secure *s = t->secure = xcalloc(1, sizeof *s);
     s->transport = t;
     s->leftover.run = on_leftover;
     s->tls = tls_new(ctx, loop_tls_room(t->loop), peer);
-    if (!t->opened) {
+}
+
+void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct addr *peer)
+{
+    if (ctx != NULL && !addr_is_unix(peer)) {
+        secure(t, ctx, peer);
+    }
+}
+
+void transport_secure_accepted(struct transport *t, struct tls_ctx *ctx, uint64_t timeout_ms)
+{
+    if (ctx != NULL) {
+        secure(t, ctx, NULL);
         t->shaking = true;
         t->connect_err = -ETIMEDOUT;
-        loop_arm(t->loop, &t->deadline, TLS_HANDSHAKE_MAX_MS, transport_on_deadline);
+        loop_arm(t->loop, &t->deadline, timeout_ms, transport_on_deadline);
     }
 }
 

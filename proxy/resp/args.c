@@ -209,6 +209,22 @@ void args_free(struct args *a)
     *a = (struct args){0};
 }
 
+bool args_begun(struct slice begun, size_t at, struct slice *arg)
+{
+    const char *p = begun.p + at + 1, *end = begun.p + begun.n;
+    int64_t n;
+    if (at + 1 >= begun.n || p[-1] != '$') {
+        return false;
+    }
+    const char *cr = memchr(p, '\r', (size_t)(end - p));
+    if (cr == NULL || end - cr < 2 ||
+        !slice_to_i64(slice_of(p, (size_t)(cr - p)), 0, end - cr - 2, &n)) {
+        return false;
+    }
+    *arg = slice_of(cr + 2, (size_t)n);
+    return true;
+}
+
 static void multibulk_without(struct slice frame, uint32_t skip, struct buf *out)
 {
     const char *end = frame.p + frame.n, *name, *p;

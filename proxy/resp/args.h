@@ -31,6 +31,10 @@ enum args_result {
 enum args_result args_parse(struct slice frame, struct args *out) NODISCARD;
 void args_free(struct args *a);
 
+/* The argument whose header begins at `at` in a frame that request_scan_feed has seen so much of,
+ * if all of it is there. */
+bool args_begun(struct slice begun, size_t at, struct slice *arg) NODISCARD;
+
 /* Writes the request anew without its arguments [1, 1 + skip), of which there are that many. */
 void args_without(struct slice frame, uint32_t skip, struct buf *out);
 

@@ -6,10 +6,6 @@
 #include "proxy/base/limits.h"
 #include "proxy/resp/digits.h"
 
-/* Redis's limits before AUTH. */
-#define UNAUTHENTICATED_ARGS_MAX 10u
-#define UNAUTHENTICATED_BULK_MAX 16384u
-
 /* NOLINTNEXTLINE(misc-redundant-expression): they are two limits */
 _Static_assert(INLINE_MAX == HEADER_LINE_MAX, "one count serves both kinds of line");
 _Static_assert(BULK_MAX <= UINT32_MAX - 2, "a body and its CR LF fit 32 bits");

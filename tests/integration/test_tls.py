@@ -702,7 +702,7 @@ def test_sessions_are_resumed(node, certs):
 
 @pytest.mark.full
 def test_client_that_does_not_begin(proxy):
-    """limit: TLS_HANDSHAKE_MAX_MS"""
+    """handshake-timeout, as it is unless set."""
     with socket.create_connection(proxy.address, 20) as client:
         begun = time.monotonic()
         client.settimeout(20)

@@ -145,9 +145,11 @@ def decode(frame):
 
 
 class Conn:
-    """A blocking client that adds nothing of its own: no reconnect, no retry."""
+    """A blocking client that adds nothing of its own: no reconnect, no retry.
 
-    def __init__(self, address, timeout=10.0, rcvbuf=None):
+    source: the address that it connects from. begin: pieces said before anything else, TLS too."""
+
+    def __init__(self, address, timeout=10.0, rcvbuf=None, source=None, begin=()):
         if isinstance(address, str):
             self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         else:
@@ -159,7 +161,11 @@ class Conn:
         self.timeout = timeout
         self.sock.settimeout(timeout)
         try:
+            if source:
+                self.sock.bind((source, 0))
             self.sock.connect(address)
+            for piece in begin:
+                self.sock.sendall(piece)
             self.sock = tls.wrapped(self.sock, address)
         except BaseException:
             self.sock.close()

@@ -138,6 +138,12 @@ void transport_secure(struct transport *t, struct tls_ctx *ctx, const struct add
     (void)peer;
 }
 
+void transport_secure_accepted(struct transport *t, struct tls_ctx *ctx, uint64_t timeout_ms)
+{
+    CHECK(t->owner != NULL && ctx == NULL);
+    (void)timeout_ms;
+}
+
 size_t transport_held(const struct transport *t)
 {
     CHECK(t->owner != NULL);
@@ -282,7 +288,8 @@ void net_free_dead(void)
 void net_accept(struct client *c, unsigned index)
 {
     client_begin(c, index);
-    worker_take_client(world.worker, 0, FD_FIRST + (int)index, c->reader, false);
+    struct newcomer newcomer = {.fd = FD_FIRST + (int)index, .reader = c->reader};
+    worker_take_client(world.worker, &newcomer);
     net_turn();
 }
 

@@ -12,6 +12,9 @@ static void test_defaults(void **state)
     assert_int_equal(p->workers, CONFIG_AUTO);
     assert_int_equal(p->log_level, LOG_NOTICE);
     assert_int_equal(p->max_clients, 10000);
+    assert_int_equal(p->max_clients_per_address, 0);
+    assert_int_equal(p->handshake_timeout_ms, 10000);
+    assert_int_equal(p->idle_timeout_ms, 0);
     assert_int_equal(p->drain_delay_ms, 0);
     assert_int_equal(p->drain_timeout_ms, 20000);
     assert_true(p->protected_mode);
@@ -34,6 +37,9 @@ static void test_defaults(void **state)
     assert_string_equal(v->listen.v[0].host, "127.0.0.1");
     assert_int_equal(v->listen.v[0].port, 6379);
     assert_int_equal(v->unix_mode, 0700);
+    assert_int_equal(v->access.allow.count, 0);
+    assert_int_equal(v->access.deny.count, 0);
+    assert_int_equal(v->access.proxied, CONFIG_PROXIED_NO);
     assert_null(v->user);
     assert_null(v->password);
     assert_int_equal(v->hold_timeout_ms, CONFIG_AUTO);
@@ -83,6 +89,9 @@ static const struct range_case ranges[] = {
      {"Debug", "warn", "3"},
      "debug, info, notice, warning or error"},
     {"proxy.max-clients", {"1", "1000000"}, {"0", "1000001", "auto", "10k"}, "1..1000000"},
+    {"proxy.max-clients-per-address", {"0", "1000000"}, {"1000001", "auto"}, "0..1000000"},
+    {"proxy.handshake-timeout", {"100ms", "1h"}, {"99ms", "0", "61m"}, "100ms..1h"},
+    {"proxy.idle-timeout", {"0", "1ms", "24h"}, {"25h", "auto", "300"}, "0..24h"},
     {"proxy.buffer-memory", {"16m", "1g", "1024g"}, {"15m", "1025g", "0", "auto"}, "16m..1024g"},
     {"proxy.drain-delay",
      {"0", "0s", "1h", "60m"},
@@ -100,6 +109,7 @@ static const struct range_case ranges[] = {
      {"0700", "0777", "0"},
      {"1000", "08", "rwx", "00700", "-1"},
      "octal 0000..0777"},
+    {"service.mymaster.proxy-protocol", {"yes", "no"}, {"v2", "on"}, "no, optional or yes"},
     {"service.mymaster.hold-timeout",
      {"auto", "100ms", "1h"},
      {"99ms", "61m", "0", "30"},

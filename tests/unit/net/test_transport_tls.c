@@ -95,7 +95,7 @@ static void on_accept(void *owner, int fd)
 {
     struct peer *p = owner;
     p->t = transport_accept(p->loop, fd, &events, p);
-    transport_secure(p->t, p->ctx, NULL);
+    transport_secure_accepted(p->t, p->ctx, 10000);
     loop_stop(p->loop);
 }
 

@@ -60,7 +60,7 @@ static struct command_list *list_of(const char *text)
 static struct learnt *learn(const char *text, const struct config_commands *shared)
 {
     struct command_list *list = list_of(text);
-    struct learnt *l = learnt_new(list, shared);
+    struct learnt *l = learnt_new(list, shared, NULL);
     command_list_unref(&list);
     return l;
 }
@@ -143,9 +143,9 @@ static void what_flags_make_of_a_name(void **state)
     assert_int_equal(l->count, 8);
     assert_int_equal(l->stricter_count, 3); /* what only reads below script */
     /* By the name alone, as for what is streamed. */
-    assert_int_equal(learnt_lookup_name(l, slice_str("JSON.GET"))->cls, COMMAND_READ);
-    assert_ptr_equal(learnt_lookup_name(l, slice_str("ft.config")), &command_unknown);
-    assert_ptr_equal(learnt_lookup_name(l, slice_str("ft.config|get")), &command_unknown);
+    assert_int_equal(learnt_lookup_name(l, slice_str("JSON.GET"), NULL)->cls, COMMAND_READ);
+    assert_ptr_equal(learnt_lookup_name(l, slice_str("ft.config"), NULL), &command_unknown);
+    assert_ptr_equal(learnt_lookup_name(l, slice_str("ft.config|get"), NULL), &command_unknown);
     assert_null(learnt_lookup_plain(l, slice_str("ft.config")));
     assert_ptr_equal(learnt_lookup_plain(l, slice_str("ft.config|get")), &command_unknown);
     learnt_free(&l);
@@ -188,7 +188,7 @@ static void configured_ones_share(void **state)
     assert_false(command_is_known(slice_str("client|k")) || command_is_known(slice_str("g|t")));
     learnt_free(&l);
     /* Where the server does not tell. */
-    l = learnt_new(NULL, &shared);
+    l = learnt_new(NULL, &shared, NULL);
     assert_int_equal(lookup(l, "json.get k")->link, COMMAND_SHARED);
     assert_int_equal(lookup(l, "json.get k")->cls, COMMAND_WRITE);
     assert_int_equal(lookup(l, "ft.config get")->link, COMMAND_SHARED);
@@ -232,7 +232,7 @@ static void flags_only_make_a_row_stricter(void **state)
     assert_int_equal(l->count, 0);
     assert_int_equal(l->stricter_count, 8);
     assert_string_equal(lookup(l, "get k")->name, "get");
-    assert_int_equal(learnt_lookup_name(l, slice_str("get"))->cls, COMMAND_WRITE);
+    assert_int_equal(learnt_lookup_name(l, slice_str("get"), NULL)->cls, COMMAND_WRITE);
     learnt_free(&l);
 }
 
@@ -274,7 +274,7 @@ static void without_a_list_the_table_serves(void **state)
     assert_ptr_equal(lookup(NULL, "json.get k"), &command_unknown);
     assert_int_equal(lookup(NULL, "get k")->cls, COMMAND_READ);
     assert_int_equal(lookup(NULL, "client setname n")->cls, COMMAND_SETNAME);
-    assert_int_equal(learnt_lookup_name(NULL, slice_str("get"))->cls, COMMAND_READ);
+    assert_int_equal(learnt_lookup_name(NULL, slice_str("get"), NULL)->cls, COMMAND_READ);
     struct args none = {0};
     assert_ptr_equal(learnt_lookup(NULL, &none), &command_unknown);
     struct learnt *l = learn("json.get:readonly", &nothing_shared);
