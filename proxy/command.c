@@ -74,7 +74,7 @@ static struct command stricter[ARRAY_LEN(rows)][STRICTER_WRITES + STRICTER_BLOCK
 static uint16_t slots[SLOTS];
 static bool ready;
 
-static const struct row *find(struct slice name, const struct slice *sub)
+static const struct row *find_exact(struct slice name, const struct slice *sub)
 {
     CHECK(ready);
     if (name.n > COMMAND_NAME_MAX || (sub != NULL && sub->n > COMMAND_NAME_MAX)) {
@@ -88,6 +88,19 @@ static const struct row *find(struct slice name, const struct slice *sub)
         }
     }
     return NULL;
+}
+
+/* What Redis may take for a command is that command to us: the worst that comes of it is an error.
+ */
+static const struct row *find(struct slice name, const struct slice *sub)
+{
+    const struct row *row = find_exact(name, sub);
+    if (row != NULL ||
+        (!command_name_has_nul(name) && (sub == NULL || !command_name_has_nul(*sub)))) {
+        return row;
+    }
+    struct slice part = sub != NULL ? command_name_until_nul(*sub) : name;
+    return find_exact(command_name_until_nul(name), sub != NULL ? &part : NULL);
 }
 
 /* Of the classes that are about the session a server has nothing to tell. */

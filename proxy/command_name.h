@@ -54,6 +54,20 @@ static inline bool command_name_is(struct slice own, struct slice name, const st
            command_name_same(own.p + name.n + 1, *sub);
 }
 
+/* Redis compares names as strings of C, up to a NUL, once their hashes have led to the same place:
+ * one with more behind it may be taken for the name before it, or not. */
+static inline bool command_name_has_nul(struct slice name)
+{
+    return name.n > 0 && memchr(name.p, '\0', name.n) != NULL;
+}
+
+static inline struct slice command_name_until_nul(struct slice name)
+{
+    return command_name_has_nul(name)
+               ? slice_of(name.p, (size_t)((const char *)memchr(name.p, '\0', name.n) - name.p))
+               : name;
+}
+
 /* Takes "name|sub" apart; false where it is a name alone. */
 static inline bool command_name_split(struct slice whole, struct slice *name, struct slice *sub)
 {

@@ -29,20 +29,14 @@ static bool is_meant(struct slice one, struct slice name, const struct slice *su
            (!split || (sub != NULL && part.n == sub->n && command_name_same(part.p, *sub)));
 }
 
-static struct slice until_nul(struct slice s)
-{
-    const char *nul = s.n > 0 ? memchr(s.p, '\0', s.n) : NULL;
-    return nul == NULL ? s : slice_of(s.p, (size_t)(nul - s.p));
-}
-
 const struct command *denied_find(const struct denied *d, struct slice name,
                                   const struct slice *sub)
 {
     if (d == NULL) {
         return NULL;
     }
-    struct slice part = sub != NULL ? until_nul(*sub) : name;
-    name = until_nul(name);
+    struct slice part = sub != NULL ? command_name_until_nul(*sub) : name;
+    name = command_name_until_nul(name);
     for (size_t i = 0; i < d->names->count; i++) {
         if (is_meant(slice_str(d->names->v[i]), name, sub != NULL ? &part : NULL)) {
             return &d->named[i];
@@ -53,7 +47,7 @@ const struct command *denied_find(const struct denied *d, struct slice name,
 
 bool denied_has_part(const struct denied *d, struct slice name)
 {
-    name = until_nul(name);
+    name = command_name_until_nul(name);
     for (size_t i = 0; d != NULL && i < d->names->count; i++) {
         struct slice parent, part;
         if (command_name_split(slice_str(d->names->v[i]), &parent, &part) && parent.n == name.n &&

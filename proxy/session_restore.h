@@ -48,9 +48,6 @@ bool transaction_ran_more(struct session *s, struct slice bytes);
 void transaction_ran(struct session *s, struct slice reply);
 /* The link that the session's WATCH or MULTI was on is gone. */
 void transaction_lost(struct session *s);
-/* A command in it was refused here. The server would have noted that, and would refuse EXEC; so it
- * is given something else to refuse. Nothing is outstanding. */
-void transaction_spoil(struct session *s);
 /* It can't be carried out any more: it is answered here to its end. */
 void transaction_abort(struct session *s);
 /* Something in it was refused here: the server is given something to refuse too, so that EXEC is.

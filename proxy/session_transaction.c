@@ -112,19 +112,6 @@ void transaction_queued_frame(struct session *s, const struct command *command, 
     }
 }
 
-void transaction_spoil(struct session *s)
-{
-    struct slice bad = slice_str("*1\r\n$3\r\nGET\r\n");
-    transaction_queued_frame(s, command_lookup_name(slice_str("get")), bad,
-                             slice_str("-ERR wrong number of arguments for 'get' command\r\n"));
-    if (s->link != NULL) {
-        struct asker own = s->asker;
-        own.own = ASK_SELF;
-        s->outstanding++;
-        link_ask(s->link, command_lookup_name(slice_str("ping")), own, bad);
-    }
-}
-
 void transaction_say(struct session *s)
 {
     struct transaction *t = s->transaction;

@@ -159,8 +159,23 @@ static void unknown_is_a_write(void **state)
     assert_ptr_equal(command_lookup(&none), &command_unknown);
     struct args empty_word = {.count = 1, .kept = 1};
     assert_ptr_equal(command_lookup(&empty_word), &command_unknown);
-    assert_ptr_equal(command_lookup_name(slice_of("get\0", 4)), &command_unknown);
     assert_false(command_unknown.may_block || command_unknown.forgeable);
+}
+
+/* Redis may take them for what stands before the NUL: reset\0x for RESET, at which it forgets who
+ * the client is. */
+static void names_up_to_a_nul(void **state)
+{
+    struct args args = {
+        .count = 2, .kept = 2, .v = {slice_of("Client\0y", 8), slice_of("id\0", 3)}};
+    (void)state;
+    assert_int_equal(command_lookup_plain(slice_of("get\0", 4))->cls, COMMAND_READ);
+    assert_int_equal(command_lookup_name(slice_of("SYNC\0x", 6))->cls, COMMAND_RAW);
+    assert_string_equal(command_lookup(&args)->name, "client|id");
+    assert_ptr_equal(command_lookup_name(slice_of("\0get", 4)), &command_unknown);
+    assert_ptr_equal(command_lookup_name(slice_of("ge\0t", 4)), &command_unknown);
+    args = (struct args){.count = 1, .kept = 1, .v = {slice_of("reset\0x", 7)}};
+    assert_int_equal(command_lookup(&args)->cls, COMMAND_RESET);
 }
 
 static void containers(void **state)
@@ -420,6 +435,7 @@ int main(void)
         cmocka_unit_test(what_goes_reads),
         cmocka_unit_test(case_does_not_matter),
         cmocka_unit_test(unknown_is_a_write),
+        cmocka_unit_test(names_up_to_a_nul),
         cmocka_unit_test(containers),
         cmocka_unit_test(block_is_an_option),
         cmocka_unit_test(agrees_with_the_server),
