@@ -139,7 +139,6 @@ static bool take_parked(struct session *s)
     return s->state < SESSION_CLOSING;
 }
 
-/* The end of what this client may say, in its place behind the answers still owed. */
 /* What begins with no RESP at all is an operator's business, be it TLS or another protocol. */
 static void log_odd_client(const struct session *s, const char *words)
 {
@@ -148,6 +147,7 @@ static void log_odd_client(const struct session *s, const char *words)
                 s->service->config->name, session_peer(s, text), log_quote(slice_str(words)));
 }
 
+/* The end of what this client may say, in its place behind the answers still owed. */
 static void refuse_input(struct session *s)
 {
     if (s->outstanding > 0 || s->asked != NULL || s->tentative != NULL) {
