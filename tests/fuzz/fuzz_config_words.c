@@ -20,10 +20,9 @@ struct words {
 static void add(struct words *to, struct slice text)
 {
     if (to->count < WORDS_MAX) {
-        char *copy = calloc(1, text.n + 1);
-        CHECK(copy != NULL);
-        memcpy(copy, text.p, text.n);
-        to->v[to->count++] = copy;
+        to->v[to->count] = calloc(1, text.n + 1);
+        CHECK(to->v[to->count] != NULL);
+        memcpy(to->v[to->count++], text.p, text.n);
     }
 }
 

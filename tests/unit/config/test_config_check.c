@@ -293,7 +293,12 @@ static void test_tls(void **state)
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         check_case(&cases[i]);
     }
-    /* Who listens with TLS only does not listen without. */
+}
+
+/* Who listens with TLS only does not listen without. */
+static void test_tls_alone(void **state)
+{
+    (void)state;
     static const struct config_case alone = {.file = SENTINEL_LINES
                                              "[service a]\ntls-listen = h:1\ntls-cert-file = c\n"};
     struct loaded l = load_good(&alone);
@@ -404,12 +409,19 @@ static void test_identities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sentinels),   cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_tls),         cmocka_unit_test(test_credentials),
-        cmocka_unit_test(test_listeners),   cmocka_unit_test(test_protected_mode),
-        cmocka_unit_test(test_buffers),     cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_raise_limit), cmocka_unit_test(test_client_auth),
-        cmocka_unit_test(test_identities),  cmocka_unit_test(test_many_identities),
+        cmocka_unit_test(test_sentinels),
+        cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_tls),
+        cmocka_unit_test(test_tls_alone),
+        cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_listeners),
+        cmocka_unit_test(test_protected_mode),
+        cmocka_unit_test(test_buffers),
+        cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_raise_limit),
+        cmocka_unit_test(test_client_auth),
+        cmocka_unit_test(test_identities),
+        cmocka_unit_test(test_many_identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -285,7 +285,7 @@ static void test_hashes(void **state)
     }
     memcpy(b, a, sizeof b);
     assert_true(sha256_same(a, b));
-    for (size_t i = 0; i < SHA256_BYTES * 8; i++) {
+    for (size_t i = 0; i < (size_t)SHA256_BYTES * 8; i++) {
         b[i / 8] ^= (unsigned char)(1u << i % 8);
         assert_false(sha256_same(a, b));
         b[i / 8] ^= (unsigned char)(1u << i % 8);
