@@ -320,6 +320,8 @@ static void exec_answered(struct client *c, const struct request *r, struct slic
     if (reply.p[0] == '-') {
         if (starts(reply, "-EXECABORT Transaction discarded because the primary changed")) {
             CHECK(r->open == 0 && multi);
+        } else if (starts(reply, "-EXECABORT Transaction discarded because of: NOAUTH ")) {
+            CHECK(r->sent == 0);
         } else {
             CHECK(tag_in(reply) == (int)r->number);
         }
