@@ -318,6 +318,11 @@ static void on_frame_idle(struct wheel_timer *timer)
 {
     struct session *s = session_of(CONTAINER_OF(timer, struct session, patience_timer));
     char text[ADDR_TEXT_MAX];
+    if (s->hurried && !begins(s)) { /* what had waited was taken since, and another one begun */
+        s->hurried = false;
+        loop_arm(s->service->worker->loop, timer, FRAME_IDLE_MAX_MS, on_frame_idle);
+        return;
+    }
     if (s->reading && s->scan.length > 0) {
         uint64_t most = begins(s) ? handshake_timeout(s) : FRAME_IDLE_MAX_MS;
         log_limited(LOG_INFO, "frame-timeout", "service=%s client=%s ms=%llu first=%s",
@@ -335,9 +340,11 @@ static void watch_frame(struct session *s)
     }
     if (s->scan.length > 0 && begins(s)) {
         if (!list_on(&s->patience_timer.node)) { /* each byte takes of the same time */
+            s->hurried = true;
             loop_arm(loop, &s->patience_timer, handshake_timeout(s), on_frame_idle);
         }
     } else if (s->scan.length > 0) {
+        s->hurried = false;
         loop_arm(loop, &s->patience_timer, FRAME_IDLE_MAX_MS, on_frame_idle);
     } else {
         loop_disarm(loop, &s->patience_timer);

@@ -125,6 +125,7 @@ struct session {
     bool out_blocked; /* the kernel took less output than it was given */
     bool scout;       /* tries a refused request for all that wait */
     bool left;        /* the client has ended its side, behind bytes that were not read yet */
+    bool hurried;     /* patience is with its first request */
     uint8_t quiet;    /* looks at it since bytes came or went; see session_look_if_idle */
 
     /* what the client's commands made of the session */

@@ -672,7 +672,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                                      .stall_timeout_ms = 250,
                                      .connect_timeout_ms = 1000,
                                      .retain_max = 100000};
-    struct config config = {.services = &service, .service_count = 1};
+    struct config config = {
+        .proxy.handshake_timeout_ms = 10000, .services = &service, .service_count = 1};
     bool trace = world.trace;
     memset(&world, 0, sizeof world);
     world.trace = trace;
