@@ -41,8 +41,10 @@ enum fault {
     FAULT_TLS,
 };
 
-/* The first byte of a connection with TLS. */
-#define TLS_HANDSHAKE 0x16
+/* How a connection with TLS begins: a record of its handshake, of any version (RFC 8446, 5.1). One
+ * byte alone may be the name of a command. */
+#define TLS_HANDSHAKE     0x16
+#define TLS_VERSION_MAJOR 0x03
 
 void request_scan_reset(struct request_scan *s)
 {
@@ -219,7 +221,7 @@ static const char *begin_frame(struct request_scan *s, const char *p, const char
     if (*p != '*') {
         s->is_inline = true;
         s->state = STEP_INLINE_BLANK;
-        if (s->first && *p == TLS_HANDSHAKE) {
+        if (s->first && end - p > 1 && p[0] == TLS_HANDSHAKE && p[1] == TLS_VERSION_MAJOR) {
             fail(s, FAULT_TLS); /* of which no line end may ever come */
         }
         return p;
