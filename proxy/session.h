@@ -126,7 +126,6 @@ struct session {
     bool scout;       /* tries a refused request for all that wait */
     bool left;        /* the client has ended its side, behind bytes that were not read yet */
     bool hurried;     /* patience is with its first request */
-    uint8_t quiet;    /* looks at it since bytes came or went; see session_look_if_idle */
 
     /* what the client's commands made of the session */
     struct buf name;       /* CLIENT SETNAME */
@@ -138,6 +137,7 @@ struct session {
     bool hushed;  /* what is given now is kept from the client */
     enum replies replies;
     bool pinned;         /* it has said what only a link of its own may hear */
+    uint8_t quiet;       /* looks at it since bytes came or went; see session_look_if_idle */
     uint16_t large_left; /* replies that have to be small until it may share links again */
     /* where its reads go: session_reads.h */
     uint8_t reads;              /* enum config_reads */
@@ -145,6 +145,7 @@ struct session {
     bool reader;                /* it came by read-listen, and lives on a replica */
     bool to_primary;            /* the next ones: a replica has refused one of them */
     bool catching_up;           /* one waits for a moment */
+    bool no_evict, no_touch;    /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     uint32_t caught_up_ms;      /* when one did so last */
     struct linkset *read_set;   /* of the node that they were given last, counted; NULL: none */
     uint64_t need, seen, wrote; /* in rounds of probes */
@@ -152,15 +153,14 @@ struct session {
     bool multi, watch;          /* as of the last answer */
     bool multi_lost;            /* it can't be carried out any more */
     bool watch_lost;            /* on a link that is gone */
+    uint32_t healed; /* requests sent once more because the server had lost their script */
     struct transaction *transaction; /* what was said in it; NULL: there is none, or it is lost */
-    bool no_evict, no_touch;         /* CLIENT NO-EVICT ON, CLIENT NO-TOUCH ON */
     struct tracking *tracking;       /* CLIENT TRACKING is on; NULL: it is not */
     struct redirect *redirect;       /* what one tracks is told to another; NULL: no part of it */
     const char *uncarried;           /* state that would be lost with the link; NULL: none */
     struct subscriptions *subs;      /* what it listens to; NULL: nothing */
 
     /* waiting */
-    uint32_t healed; /* requests sent once more because the server had lost their script */
     struct blocking *blocking;   /* the time of its blocking command; NULL: it had none yet */
     struct tentative *tentative; /* NULL: no refusal is being judged */
     uint64_t deadline_ms;        /* of the oldest waiting request; 0: none waits */
