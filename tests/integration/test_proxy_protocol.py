@@ -146,7 +146,7 @@ def test_the_address_it_tells_is_the_clients():
                 name = f"127.0.0.1:{client.local[1]}"
                 assert client.closed()
             said(proxy, "client-refused", client=name, reason="allow")
-        with connect(proxy, v2() + b"\x16") as client:
+        with connect(proxy, v2() + b"\x16\x03\x01") as client:
             assert b"takes no TLS" in client.read_all()
         said(proxy, "client-speaks-no-resp", client=f"{CLIENT[0]}:{CLIENT[1]}")
 
