@@ -190,7 +190,7 @@ def test_wrong_sentinel_password(tmp_path, node):
                 time.sleep(3)  # several polls
                 log = proxy.log()
                 assert "given-pw-99" not in log and "real-sentinel-pw" not in log
-                about = [line for line in log.splitlines() if f"sentinel={bad.address}" in line]
+                about = [line for line in log.splitlines() if f":{bad.port} " in line]
                 assert len(about) == 1 and "WRONGPASS" in about[0], about
                 assert proxy.call("SET", "k", "v") == "OK"
         finally:
