@@ -11,8 +11,8 @@ struct secure;
 
 struct transport {
     uint32_t magic;
-    struct loop *loop;
     int fd; /* -1: the socket could not be made, `connected` will say so */
+    struct loop *loop;
     uv_poll_t poll;
     struct wheel_timer deadline; /* of connecting; or what reports an error known at once; then, of
                                     looking at a server that takes nothing more */
