@@ -238,6 +238,7 @@ ssize_t link_read(struct link *l)
 void link_resume(struct link *l)
 {
     if (buf_len(&l->in) > 0 && l->reading && l->state != LINK_CLOSED) {
+        link_settle(l); /* more may have gone since they came */
         size_t done = take_bytes(l, NULL, buf_slice(&l->in));
         if (l->state == LINK_CLOSED) {
             return;

@@ -119,6 +119,11 @@
 /* TLS: what is encrypted before it is offered to the kernel. Records have at most 16 KiB. */
 #define TLS_RECORD_MAX    (16u << 10)
 #define TLS_BATCH_RECORDS 4u
+/* What a peer may say in TLS besides data: records one behind the other, each of which may cost as
+ * much work as a request, and what it is to be answered before it has read the answers before. New
+ * keys and tickets are a matter of now and then. */
+#define TLS_TALK_MAX    32u
+#define TLS_ANSWERS_MAX (4u << 10)
 /* Steps of clients' handshakes that are done in one turn of a loop: each costs up to a millisecond
  * of work with keys, which nobody else is to wait for when thousands connect at once. */
 #define TLS_STEPS_A_TURN 16u

@@ -36,7 +36,9 @@ struct tls {
     struct buf out;  /* cipher bytes that the kernel did not take */
     bool in_ended;
     bool done; /* the handshake is */
-    bool failed, told, ended;
+    bool failed, told, ended, starved;
+    uint32_t talk;  /* heads and bodies of records since the last that had data */
+    size_t answers; /* bytes that the peer has caused by what is no data, and that are not sent */
     uint64_t plain_taken, plain_sent, cipher_made, cipher_sent;
     struct mark mark[TLS_BATCH_RECORDS];
     uint32_t mark_first, mark_count;
@@ -62,11 +64,26 @@ static int bio_write(BIO *bio, const char *bytes, int n)
     return n;
 }
 
+/* Why nothing more is read; NULL: it is. */
+static const char *nuisance(const struct tls *t)
+{
+    if (t->talk >= 2 * (TLS_TALK_MAX + 1)) {
+        return "TLS: the other side sends message after message, and no data";
+    }
+    if (t->answers > TLS_ANSWERS_MAX) {
+        return "TLS: the other side asks time and again, and reads no answer";
+    }
+    return NULL;
+}
+
 static int bio_read(BIO *bio, char *to, int n)
 {
     struct tls *t = BIO_get_data(bio);
     CHECK_MAGIC(t, TLS_MAGIC);
     BIO_clear_retry_flags(bio);
+    if (nuisance(t) != NULL) {
+        return -1;
+    }
     if (t->in.n == 0) {
         if (t->in_ended) {
             return 0;
@@ -77,6 +94,7 @@ static int bio_read(BIO *bio, char *to, int n)
     size_t take = (size_t)n < t->in.n ? (size_t)n : t->in.n;
     memcpy(to, t->in.p, take);
     t->in = slice_of(t->in.p + take, t->in.n - take);
+    t->talk += t->done && take == (size_t)n ? 1 : 0; /* what comes in pieces is asked for again */
     return (int)take;
 }
 
@@ -134,6 +152,10 @@ static void expect(struct tls *t, const struct tls_settings *s, const struct add
     struct sockaddr_any numeric;
     (void)snprintf(addr.host, sizeof addr.host, "%s", name);
     bool is_name = !addr_numeric(&addr, &numeric);
+    size_t n = strlen(addr.host);
+    if (is_name && n > 1 && addr.host[n - 1] == '.') {
+        addr.host[n - 1] = '\0'; /* the root, which no certificate names (RFC 6066, 3) */
+    }
     if (is_name) {
         (void)SSL_set_tlsext_host_name(t->ssl, addr.host);
     }
@@ -143,7 +165,7 @@ static void expect(struct tls *t, const struct tls_settings *s, const struct add
     X509_VERIFY_PARAM *param = SSL_get0_param(t->ssl);
     if (is_name) {
         X509_VERIFY_PARAM_set_hostflags(param, X509_CHECK_FLAG_NO_PARTIAL_WILDCARDS);
-        CHECK(X509_VERIFY_PARAM_set1_host(param, name, 0) == 1);
+        CHECK(X509_VERIFY_PARAM_set1_host(param, addr.host, 0) == 1);
     } else {
         addr_normalize(&addr);
         CHECK(X509_VERIFY_PARAM_set1_ip_asc(param, addr.host) == 1);
@@ -229,6 +251,8 @@ static void name_trouble(struct tls *t, int error)
     int reason = ERR_GET_LIB(code) == ERR_LIB_SSL ? ERR_GET_REASON(code) : 0;
     if (t->refusal.error != X509_V_OK) {
         (void)snprintf(t->trouble, sizeof t->trouble, "%s", t->refusal.text);
+    } else if (nuisance(t) != NULL) {
+        (void)snprintf(t->trouble, sizeof t->trouble, "%s", nuisance(t));
     } else if (error == SSL_ERROR_ZERO_RETURN || error == SSL_ERROR_SYSCALL) {
         (void)snprintf(t->trouble, sizeof t->trouble,
                        "the connection was closed during the TLS handshake");
@@ -287,8 +311,10 @@ ssize_t tls_read(struct tls *t, char *to, size_t n)
     size_t got = 0;
     while (got < n && !t->failed && !t->ended) {
         size_t some = 0;
+        uint64_t made = t->cipher_made;
         ERR_clear_error();
         int result = SSL_read_ex(t->ssl, to + got, n - got, &some);
+        t->answers += (size_t)(t->cipher_made - made);
         if (result != 1) {
             if (outcome(t, result) == -EAGAIN) {
                 return got > 0 ? (ssize_t)got : -EAGAIN;
@@ -296,6 +322,7 @@ ssize_t tls_read(struct tls *t, char *to, size_t n)
             break;
         }
         got += some;
+        t->talk = 0;
     }
     if (got > 0) {
         return (ssize_t)got; /* the end, or the error, is for the next call */
@@ -344,29 +371,35 @@ ssize_t tls_write(struct tls *t, const struct iovec *iov, size_t count, size_t f
         return -EPROTO;
     }
     size_t at = from;
+    t->starved = false;
     if (!t->done || tls_out(t).n > 0) {
         return 0;
     }
     while (t->mark_count < TLS_BATCH_RECORDS) {
-        struct slice plain = gather(t, iov, count, &at);
+        size_t behind = at, written = 0;
+        struct slice plain = gather(t, iov, count, &behind);
         if (plain.n == 0) {
             break;
         }
-        size_t written = 0;
         ERR_clear_error();
         int result = SSL_write_ex(t->ssl, plain.p, plain.n, &written);
-        if (result != 1 && outcome(t, result) != -EAGAIN) {
-            return -EPROTO;
-        }
-        at -= plain.n - written;
-        if (written == 0) {
+        if (result != 1) {
+            t->starved = outcome(t, result) == -EAGAIN;
+            t->failed = !t->starved;
             break;
         }
+        at += written;
         t->plain_taken += written;
         t->mark[(t->mark_first + t->mark_count++) % TLS_BATCH_RECORDS] =
             (struct mark){t->plain_taken, t->cipher_made};
     }
-    return (ssize_t)(at - from);
+    /* What was taken before it failed counts all the same: it is among what is held. */
+    return t->failed && at == from ? -EPROTO : (ssize_t)(at - from);
+}
+
+bool tls_starved(const struct tls *t)
+{
+    return t->starved;
 }
 
 void tls_end(struct tls *t)
@@ -395,8 +428,11 @@ void tls_sent(struct tls *t, size_t n)
         t->mark_first = (t->mark_first + 1) % TLS_BATCH_RECORDS;
         t->mark_count--;
     }
-    if (from == &t->out && buf_len(from) == 0) {
-        buf_release(from);
+    if (buf_len(from) == 0) {
+        t->answers = 0;
+        if (from == &t->out) {
+            buf_release(from);
+        }
     }
 }
 

@@ -50,6 +50,9 @@ bool tls_pending(const struct tls *t);
 /* Takes plain bytes from offset `from` on, at most TLS_BATCH_RECORDS records of them, and none
  * while cipher bytes wait to be sent: >= 0, or -EPROTO. */
 ssize_t tls_write(struct tls *t, const struct iovec *iov, size_t count, size_t from) NODISCARD;
+/* True if the last tls_write took less because the peer has to end first what it has begun to say:
+ * cipher bytes have to come. */
+bool tls_starved(const struct tls *t);
 /* Tells the peer that nothing more will be written. */
 void tls_end(struct tls *t);
 

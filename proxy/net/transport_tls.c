@@ -250,6 +250,10 @@ ssize_t secure_read(struct transport *t, char *to, size_t n)
     }
     settle(t);
     secure_go_on(t);
+    if (s->wants_room && !t->want_write) { /* for want of what may have come now */
+        t->want_write = true;
+        transport_watch(t);
+    }
     if (got > 0 && t->patient) {
         transport_look_for_room(t);
     }
@@ -285,7 +289,8 @@ ssize_t secure_write(struct transport *t, const struct iovec *iov, size_t count,
     } /* else the next call tells, if it is not found by reading before */
     if (err != 0 || taken < total || tls_out(s->tls).n > 0) {
         s->wants_room = true;
-        if (!t->shaking) {
+        bool starves = tls_starved(s->tls) && tls_out(s->tls).n == 0; /* room is no help */
+        if (!t->shaking && !starves) {
             t->want_write = true;
             transport_watch(t);
             transport_watch_room(t);

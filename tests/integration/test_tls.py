@@ -255,6 +255,24 @@ def test_keys_are_renewed(proxy, certs):
     assert proxy.call("PING") == "PONG"
 
 
+def test_keys_renewed_for_ever(node, certs):
+    """By a client that says nothing else."""
+    with proxied(node.address, certs) as (proxy, _):
+        host, port = proxy.address
+        words = ["openssl", "s_client", "-connect", f"{host}:{port}", "-tls1_3", "-CAfile",
+                 certs.path("ca.crt")]
+        with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                              stderr=subprocess.STDOUT) as client, \
+                contextlib.suppress(BrokenPipeError):
+            for _ in range(40):
+                client.stdin.write(b"K\n")
+                client.stdin.flush()
+                while b"KEYUPDATE" not in (line := client.stdout.readline()) and line:
+                    pass
+        said(proxy, "client-tls-failed", "the other side sends message after message, and no data")
+        assert proxy.call("PING") == "PONG"
+
+
 def test_nothing_before_the_handshake_is_over(proxy, certs):
     """Early data, which might be somebody's copy, is not taken: tickets say so."""
     with tempfile.TemporaryDirectory() as directory:

@@ -271,6 +271,7 @@ static void test_verification(void **state)
 {
     (void)state;
     refused("localhost", "server", "ca.crt", NULL);
+    refused("localhost.", "server", "ca.crt", NULL); /* as DNS knows it */
     refused("127.0.0.1", "server", "ca.crt", NULL);
     refused("::1", "server", "ca.crt", NULL);
     refused("redis-1", "server", "ca.crt",
