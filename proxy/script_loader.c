@@ -237,7 +237,7 @@ static void on_connected(void *owner, int err)
 {
     struct script_loader *l = loader_of(owner);
     if (err != 0) {
-        finish(l, slice_str(strerrordesc_np(-err)));
+        finish(l, slice_str(transport_error(l->transport, err)));
         return;
     }
     (void)send_out(l);

@@ -27,6 +27,7 @@ struct asker {
     bool inform;      /* INFO is due, whenever it was told last */
     uint64_t info_ms; /* when that was asked for */
     struct node_answer said;
+    char tls_trouble[NODE_TROUBLE_MAX];
 };
 
 static struct asker *asker_of(void *owner)
@@ -60,7 +61,11 @@ static void on_timer(struct wheel_timer *timer)
     struct asker *a = CONTAINER_OF(timer, struct asker, timer);
     const struct config_service *service = a->group->service;
     CHECK_MAGIC(a, ASKER_MAGIC);
-    if (a->overdue || service->connect_timeout_ms <= service->stall_timeout_ms) {
+    bool over = a->overdue || service->connect_timeout_ms <= service->stall_timeout_ms;
+    if (over && transport_shaking(a->wire.transport)) {
+        probe_tell_tls(a->group, &a->name, TLS_NO_ANSWER, a->tls_trouble);
+    }
+    if (over) {
         give_up(a, "no answer");
         return;
     }
@@ -126,6 +131,7 @@ static void on_reply(void *owner, const struct reply *reply)
         a->overdue = false;
         loop_disarm(a->group->loop, &a->timer);
         backoff_worked(&a->backoff);
+        a->tls_trouble[0] = '\0';
         a->events->answered(a->owner, a, &a->said);
     }
 }
@@ -133,7 +139,9 @@ static void on_reply(void *owner, const struct reply *reply)
 static void on_lost(void *owner, const char *why)
 {
     struct asker *a = asker_of(owner);
-    (void)why;
+    if (a->wire.untrusted) {
+        probe_tell_tls(a->group, &a->name, why, a->tls_trouble);
+    }
     give_up(a, "no connection");
 }
 

@@ -34,6 +34,7 @@ struct probe {
     enum node_role role;
     struct addr master_name;
     uint64_t opened_ms, answered_ms;
+    char tls_trouble[NODE_TROUBLE_MAX];
 };
 
 static void ask(struct probe *p);
@@ -65,15 +66,22 @@ static void fail(struct probe *p)
     answer(p, NODE_UNREACHABLE, &(struct addr){0});
 }
 
-static void log_tls_failure(const struct probe *p, const char *why)
+void probe_tell_tls(const struct probe_group *group, const struct addr *name, const char *why,
+                    char last[NODE_TROUBLE_MAX])
 {
-    char text[ADDR_TEXT_MAX], news[sizeof p->group->tls_trouble] = "";
-    (void)snprintf(news, sizeof news, "%s %s", addr_text(&p->name, text), why);
-    if (strcmp(news, p->group->tls_trouble) != 0) {
-        memcpy(p->group->tls_trouble, news, sizeof news);
+    char text[ADDR_TEXT_MAX], news[NODE_TROUBLE_MAX] = "";
+    (void)snprintf(news, sizeof news, "%s", why);
+    if (strcmp(news, last) != 0) {
+        memcpy(last, news, sizeof news);
         log_error("node-tls-failed", "service=%s node=%s error=%s",
-                  log_quote(slice_str(p->group->service->name)), text, log_quote(slice_str(why)));
+                  log_quote(slice_str(group->service->name)),
+                  log_quote(slice_str(addr_text(name, text))), log_quote(slice_str(why)));
     }
+}
+
+static void log_tls_failure(struct probe *p, const char *why)
+{
+    probe_tell_tls(p->group, &p->name, why, p->tls_trouble);
 }
 
 static void on_timer(struct wheel_timer *timer)
@@ -141,7 +149,7 @@ static void on_reply(void *owner, const struct reply *reply)
     struct addr master;
     p->kept = true;
     p->snubs = 0;
-    p->group->tls_trouble[0] = '\0';
+    p->tls_trouble[0] = '\0';
     enum role role = reply_read_role(reply, &master);
     address_map_apply(p->group->map, &master);
     switch (role) {

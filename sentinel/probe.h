@@ -17,7 +17,6 @@ struct probe_group {
     struct tls_ctx *tls;                  /* NULL: without TLS */
     const struct config_mappings *map;    /* for the address of its primary that a replica tells */
     char auth_trouble[128];               /* the last refusal of AUTH: told once */
-    char tls_trouble[128];                /* why TLS failed the last time, the same */
     /* A node has answered, or failed to. It may free any probe, this one too. */
     void (*told)(void *owner, struct probe *p);
     void *owner;
@@ -38,6 +37,10 @@ const struct sockaddr_any *probe_at(const struct probe *p);
 enum node_role probe_answer(const struct probe *p, struct addr *master_name, uint64_t *opened_ms,
                             uint64_t *answered_ms);
 
+/* Tells the log why TLS to that node has failed, unless it is what failed it the last time. */
+#define NODE_TROUBLE_MAX 128
+void probe_tell_tls(const struct probe_group *group, const struct addr *name, const char *why,
+                    char last[NODE_TROUBLE_MAX]);
 /* Takes an answer to AUTH; tells the log when none of the passwords is good, once. */
 void probe_note_auth(struct probe_group *group, struct wire *wire, const struct reply *reply);
 

@@ -403,6 +403,31 @@ def test_node_with_a_bad_certificate(certs, cert, words):
         refuses(relay.address, certs, {}, "node-tls-failed", words)
 
 
+def told_once(proxy, relay, words):
+    """However often it is tried."""
+    said(proxy, "node-tls-failed", words)
+    tried = relay.context.session_stats()["accept"]
+    wait_until(lambda: relay.context.session_stats()["accept"] >= tried + 8, 20, "more attempts")
+    assert len(proxy.entries("node-tls-failed")) == 1, proxy.entries("node-tls-failed")
+
+
+def test_replica_with_a_bad_certificate(node, certs):
+    with TlsRelay(None, certs, "expired") as relay, \
+            proxied(node.address, certs, {"read-policy": "any"}) as (proxy, sentinel):
+        sentinel.replicas = [relay.address]
+        told_once(proxy, relay, "CN=expired,O=Vedette tests expired on 20")
+        assert proxy.call("PING") == "PONG"
+
+
+def test_next_primary_with_a_bad_certificate(node, certs):
+    """While the one before it answers."""
+    with TlsRelay(None, certs, "expired") as relay, \
+            proxied(node.address, certs) as (proxy, sentinel):
+        proxy.wait_serving()
+        sentinel.switch(relay.address, epoch=2)
+        told_once(proxy, relay, "CN=expired,O=Vedette tests expired on 20")
+
+
 def test_node_that_wants_our_certificate(node, certs):
     """Which the proxy is told only behind its handshake."""
     with FakeSentinel(node.address, epoch=1) as sentinel, \
