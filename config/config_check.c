@@ -261,6 +261,17 @@ static void check_map(const struct check *c, size_t group)
     }
 }
 
+/* A host name or an address, and nothing else. */
+static bool is_host(const char *text)
+{
+    struct addr addr = {0};
+    struct sockaddr_any at;
+    size_t n = strlen(text);
+    memcpy(addr.host, text, n <= ADDR_HOST_MAX ? n : 0);
+    return n <= ADDR_HOST_MAX && text[0] != '/' && text[0] != '.' &&
+           (addr_numeric(&addr, &at) || strpbrk(text, ":/[]*\\") == NULL);
+}
+
 /* TLS to others, in one section. */
 static void check_tls(const struct check *c, size_t section, const struct config_tls *tls)
 {
@@ -282,6 +293,12 @@ static void check_tls(const struct check *c, size_t section, const struct config
                           "tls-client-cert-file",
                           where(c, section, "tls-client-key-file"), label);
     }
+    if (tls->server_name != NULL && !is_host(tls->server_name)) {
+        config_report_add(c->report, CONFIG_ERROR,
+                          "%s: bad tls-server-name: '%s' is no host name and no address; write one "
+                          "that the certificates are for, without a port",
+                          where(c, section, "tls-server-name"), tls->server_name);
+    }
     if (tls->on && tls->verify == CONFIG_VERIFY_NO) {
         config_report_add(c->report, CONFIG_WARNING,
                           "%s: tls-verify = no in [%s]: whoever answers there is believed, and is "
@@ -293,6 +310,7 @@ static void check_tls(const struct check *c, size_t section, const struct config
 
 static void check_tls_clients(const struct check *c, size_t section, const struct config_service *s)
 {
+    static const char *const idle[] = {"tls-cert-file", "tls-auth-clients", "tls-auth-ca-file"};
     const struct config_tls_clients *clients = &s->clients;
     const char *listens = clients->listen.count > 0 ? "tls-listen" : "read-tls-listen";
     bool any = config_listens_with_tls(s);
@@ -314,11 +332,21 @@ static void check_tls_clients(const struct check *c, size_t section, const struc
                           "tls-auth-ca-file",
                           where(c, section, "tls-auth-clients"), s->name);
     }
-    if (!any && clients->cert_file != NULL) {
+    if (any && clients->auth == CONFIG_AUTH_NO && clients->ca_file != NULL &&
+        !refused(c, section, "tls-auth-clients")) {
         config_report_add(c->report, CONFIG_WARNING,
-                          "%s: 'tls-cert-file' does nothing without tls-listen or read-tls-listen "
-                          "in [service %s]; add one, or leave it out",
-                          where(c, section, "tls-cert-file"), s->name);
+                          "%s: 'tls-auth-ca-file' does nothing without tls-auth-clients in "
+                          "[service %s]: no client is asked for a certificate; add "
+                          "tls-auth-clients = yes, or leave it out",
+                          where(c, section, "tls-auth-ca-file"), s->name);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(idle) && !any && !refused(c, section, listens); i++) {
+        if (origin_of(c, section, idle[i])->count > 0) {
+            config_report_add(c->report, CONFIG_WARNING,
+                              "%s: '%s' does nothing without tls-listen or read-tls-listen in "
+                              "[service %s]; add one, or leave it out",
+                              where(c, section, idle[i]), idle[i], s->name);
+        }
     }
 }
 

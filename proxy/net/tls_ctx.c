@@ -1,7 +1,9 @@
 #include "proxy/net/tls_parts.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <fnmatch.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/x509v3.h>
@@ -309,6 +311,22 @@ static bool load_key(SSL_CTX *ctx, const struct tls_settings *s, struct tls_prob
                 encrypted ? "it is encrypted; write it without a passphrase" : tls_error_words());
 }
 
+/* OpenSSL takes any directory, and finds no certificate in it that is not called by its hash. */
+static bool has_hashes(const char *path)
+{
+    bool found = false;
+    DIR *dir = opendir(path);
+    /* NOLINTNEXTLINE(concurrency-mt-unsafe): nobody else reads from this one */
+    for (const struct dirent *e; dir != NULL && !found && (e = readdir(dir)) != NULL;) {
+        size_t hex = strspn(e->d_name, "0123456789abcdef");
+        found = hex == 8 && fnmatch(".[0-9]*", e->d_name + hex, 0) == 0;
+    }
+    if (dir != NULL) {
+        (void)closedir(dir);
+    }
+    return found;
+}
+
 static bool load_trust(SSL_CTX *ctx, const struct tls_settings *s, struct tls_problem *problem)
 {
     if (s->ca_file != NULL &&
@@ -325,6 +343,11 @@ static bool load_trust(SSL_CTX *ctx, const struct tls_settings *s, struct tls_pr
                                !fail(problem, TLS_SET_CA_DIR, "'%s' can't be used: %s", s->ca_dir,
                                      tls_error_words())))) {
         return false;
+    }
+    if (s->ca_dir != NULL && !has_hashes(s->ca_dir)) {
+        return fail(problem, TLS_SET_CA_DIR,
+                    "'%s' has no certificate that is called by its hash: run openssl rehash on it",
+                    s->ca_dir);
     }
     if (s->ca_file == NULL && s->ca_dir == NULL && s->side == TLS_CONNECTS) {
         (void)SSL_CTX_set_default_verify_paths(ctx);

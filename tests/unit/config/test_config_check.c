@@ -246,6 +246,16 @@ static void test_tls(void **state)
         {.file = SENTINEL_LINES "[service a]\ntls-cert-file = c\n",
          .said = "W v.ini:4: 'tls-cert-file' does nothing without tls-listen or read-tls-listen "
                  "in [service a]; add one, or leave it out\n"},
+        {.file = SENTINEL_LINES "[service a]\ntls-auth-clients = yes\ntls-auth-ca-file = c\n",
+         .said = "W v.ini:4: 'tls-auth-clients' does nothing without tls-listen or "
+                 "read-tls-listen in [service a]; add one, or leave it out\n"
+                 "W v.ini:5: 'tls-auth-ca-file' does nothing without tls-listen or "
+                 "read-tls-listen in [service a]; add one, or leave it out\n"},
+        {.file = SENTINEL_LINES "[service a]\ntls-listen = h:1\ntls-cert-file = c\n"
+                                "tls-auth-ca-file = d\n",
+         .said = "W v.ini:6: 'tls-auth-ca-file' does nothing without tls-auth-clients in [service "
+                 "a]: no client is asked for a certificate; add tls-auth-clients = yes, or leave "
+                 "it out\n"},
         {.file = SENTINEL_LINES "[service a]\nlisten = h:1\nread-tls-listen = h:2\n",
          .said = "E v.ini:5: 'read-tls-listen' in [service a] needs a certificate; add "
                  "tls-cert-file and tls-key-file\n"},
@@ -266,6 +276,16 @@ static void test_tls(void **state)
         {.file = SENTINEL_LINES "tls-ca-cert-file = c\n[service a]\n",
          .said = "W v.ini:3: 'tls-ca-cert-file' does nothing without tls = yes in [sentinel]; add "
                  "that, or leave it out\n"},
+        {.file = SENTINEL_LINES "tls = yes\ntls-server-name = .example\n[service a]\ntls = yes\n"
+                                "tls-server-name = redis.example:6379\n",
+         .said = "E v.ini:4: bad tls-server-name: '.example' is no host name and no address; write "
+                 "one that the certificates are for, without a port\n"
+                 "E v.ini:7: bad tls-server-name: 'redis.example:6379' is no host name and no "
+                 "address; write one that the certificates are for, without a port\n"},
+        {.file = SENTINEL_LINES "tls = yes\ntls-server-name = ::1\n[service a]\ntls = yes\n"
+                                "tls-server-name = /run/redis.sock\n",
+         .said = "E v.ini:7: bad tls-server-name: '/run/redis.sock' is no host name and no "
+                 "address; write one that the certificates are for, without a port\n"},
         {.file = SENTINEL_LINES "[service a]\ntls = yes\ntls-verify = no\n",
          .said =
              "W v.ini:5: tls-verify = no in [service a]: whoever answers there is believed, and "

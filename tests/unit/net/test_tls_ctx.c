@@ -76,6 +76,8 @@ static void test_files(void **state)
     s.ca_file = NULL;
     s.ca_dir = cert("no-such-dir");
     bad(&s, TLS_SET_CA_DIR, "no-such-dir' can't be read: No such file");
+    s.ca_dir = certs_dir; /* which has certificates, by their names */
+    bad(&s, TLS_SET_CA_DIR, "' has no certificate that is called by its hash: run openssl rehash");
 }
 
 static void test_rules(void **state)
