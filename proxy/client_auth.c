@@ -1,6 +1,7 @@
 #include "proxy/client_auth.h"
 
 #include "proxy/base/log.h"
+#include "proxy/command_name.h"
 #include "proxy/linkset.h"
 #include "proxy/resp/emit.h"
 #include "proxy/session_blocking.h"
@@ -189,10 +190,11 @@ static bool pass_on(struct session *s, const struct request *r, struct slice nam
     return taken;
 }
 
+/* Redis reads options as strings of C, up to a NUL. */
 static bool names_auth(const struct args *args)
 {
     for (uint32_t i = 2; i < args->kept; i++) {
-        if (slice_eq_nocase(args->v[i], "AUTH")) {
+        if (slice_eq_nocase(command_name_until_nul(args->v[i]), "AUTH")) {
             return true;
         }
     }

@@ -1,4 +1,4 @@
-/* Private to proxy/command.c and proxy/learnt.c: how names of commands are found. A sub-command is
+/* Private to what looks at names in requests: how those of commands are found. A sub-command is
  * kept as "name|sub"; clients write names in any case. */
 #ifndef VEDETTE_PROXY_COMMAND_NAME_H
 #define VEDETTE_PROXY_COMMAND_NAME_H

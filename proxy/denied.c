@@ -45,17 +45,17 @@ const struct command *denied_find(const struct denied *d, struct slice name,
     return NULL;
 }
 
-bool denied_has_part(const struct denied *d, struct slice name)
+const struct command *denied_part(const struct denied *d, struct slice name)
 {
     name = command_name_until_nul(name);
     for (size_t i = 0; d != NULL && i < d->names->count; i++) {
         struct slice parent, part;
         if (command_name_split(slice_str(d->names->v[i]), &parent, &part) && parent.n == name.n &&
             command_name_same(parent.p, name)) {
-            return true;
+            return &d->named[i];
         }
     }
-    return false;
+    return NULL;
 }
 
 const struct command *denied_row(const struct denied *d, size_t number)

@@ -21,8 +21,8 @@ const struct command *denied_row(const struct denied *d, size_t number) NODISCAR
  * Redis compares names up to a NUL, as strings of C: so does this. */
 const struct command *denied_find(const struct denied *d, struct slice name,
                                   const struct slice *sub) NODISCARD;
-/* True if one of its sub-commands is denied by name. */
-bool denied_has_part(const struct denied *d, struct slice name) NODISCARD;
+/* The first of its sub-commands that are denied by name; NULL: none is. */
+const struct command *denied_part(const struct denied *d, struct slice name) NODISCARD;
 
 /* Reports names that can't be meant: mistyped ones, and what everybody may say. Those of modules
  * are not known here. */

@@ -221,7 +221,7 @@ static const struct command *lookup_plain(const struct learnt *l, struct slice n
         return as_told(l, command);
     }
     const struct command *denied = denied_of(l, name, NULL);
-    if (denied != NULL || (l != NULL && denied_has_part(l->denied, name))) {
+    if (denied != NULL || (l != NULL && denied_part(l->denied, name) != NULL)) {
         return denied;
     }
     const struct learnt_name *found = find(l, name, NULL);
@@ -258,6 +258,9 @@ const struct command *learnt_lookup_name(const struct learnt *l, struct slice na
                                          const struct slice *sub)
 {
     const struct command *denied = denied_of(l, name, sub);
+    if (denied == NULL && sub == NULL && l != NULL) {
+        denied = denied_part(l->denied, name); /* which it may be: no real one is so long */
+    }
     if (denied != NULL) {
         return denied;
     }

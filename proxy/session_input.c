@@ -169,16 +169,15 @@ static void refuse_input(struct session *s)
     session_finish(s, SESSION_END_PROTOCOL);
 }
 
-/* As far as it can be told. A name that is still not whole is none. */
+/* As far as it can be told. No command's name is so long that it would not be whole here, but Redis
+ * may take what stands before a NUL for one. */
 static const struct command *command_begun(const struct session *s, struct slice begun)
 {
-    if (!s->scan.name_known) {
-        return &command_unknown;
-    }
-    struct slice sub, name = slice_of(begun.p + s->scan.name_at, s->scan.name_len);
-    size_t behind = (size_t)s->scan.name_at + s->scan.name_len + 2;
-    bool known = args_begun(begun, behind, &sub);
-    return learnt_lookup_name(s->service->learnt, name, known ? &sub : NULL);
+    size_t at = (size_t)s->scan.name_at, behind = at + s->scan.name_len + 2;
+    size_t n = s->scan.name_known ? s->scan.name_len : begun.n - at;
+    struct slice sub;
+    bool known = s->scan.name_known && args_begun(begun, behind, &sub);
+    return learnt_lookup_name(s->service->learnt, slice_of(begun.p + at, n), known ? &sub : NULL);
 }
 
 /* A frame too large to wait for its end goes to the link as it comes, alone on it. */

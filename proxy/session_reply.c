@@ -300,7 +300,8 @@ void session_become_raw(struct session *s, const char *why)
 {
     struct link *l = s->link;
     CHECK(l->kind == LINK_EXCLUSIVE);
-    if (s->reader || s->service->denied != NULL) { /* nobody would see what it says */
+    if (s->reader || s->service->denied != NULL || s->gate != GATE_FORWARD) {
+        /* Nobody would see what it says, nor who it says it is. */
         session_end(s, SESSION_END_UNCARRIED, why);
         return;
     }

@@ -169,6 +169,51 @@ def test_hello(service):
         assert client.call("HELLO", 3, *["AUTH", "bob", "bob-pw"] * 3).code == "ERR"
 
 
+def test_options_that_redis_reads_up_to_a_nul(service):
+    """To Redis the word is AUTH: it never hears of it."""
+    other = encode("HELLO", 3, "AUTH\0", "app", "app-pw")
+    for request in (other, encode("HELLO", 3, "SETNAME", "me", "auth\0x", "app", "app-pw")):
+        with service.client("bob") as client:
+            client.send(request + encode("ACL", "WHOAMI") + encode("MULTI") + request +
+                        encode("ACL", "WHOAMI") + encode("EXEC") + encode("ACL", "WHOAMI"))
+            said = [client.read() for _ in range(7)]
+            assert said[0].text.startswith("ERR Syntax error in HELLO option") and said[1] == b"other"
+            assert said[3].text == "ERR AUTH inside MULTI is not allowed"
+            assert said[5].code == "EXECABORT" and said[6] == b"other"
+
+
+@pytest.mark.parametrize("words", [(b"AUTH\0" + b"x" * 300_000, "app", "app-pw"),
+                                   (b"HELLO\0" + b"x" * 300_000, 3, "AUTH", "app", "app-pw"),
+                                   (b"RESET\0" + b"x" * 300_000,)],
+                         ids=lambda words: words[0][:5].decode())
+def test_names_too_large_to_be_kept_may_be_those_of_others(service, words):
+    """Redis reads them up to a NUL, if their hash is in the same place: none of them is sent."""
+    with service.client("bob") as client:
+        client.send(encode(*words))
+        reply = client.read()
+        assert reply == "RESET" or reply.code in ("WRONGPASS", "ERR"), reply
+        assert not getattr(reply, "text", "").startswith("ERR unknown command")
+        want = NOAUTH if reply == "RESET" else b"other"
+        assert client.call("ACL", "WHOAMI") == want
+
+
+@pytest.mark.parametrize("multi", [False, True], ids=["alone", "in MULTI"])
+def test_what_can_not_be_followed_ends_the_client(service, multi):
+    """A subscription whose answer is too large to be looked at, behind which it would be told to
+    the server, and not to us, who the client is from then on."""
+    requests = encode("SUBSCRIBE", b"c" * 3_000_000)
+    if multi:
+        requests = encode("MULTI") + requests + encode("EXEC")
+    with service.client("bob", 20) as client:
+        client.ok("HELLO", 3)
+        with contextlib.suppress(ConnectionError):
+            client.send(requests)
+            client.read_for(2)
+            client.send(encode("AUTH", "app", "app-pw") + encode("ACL", "WHOAMI"))
+        assert b"app" not in client.read_for(2)[-100:]
+        assert client.closed()
+
+
 def test_whoami(service):
     for user, upstream in UPSTREAM.items():
         with service.client(user) as client:

@@ -95,6 +95,8 @@ def test_in_any_place_of_a_pipeline(proxy):
     encode("config", "SET", "maxmemory", BIG), b"*4\rx$6\rxCONFIGxx$3\rxsetxx" + encode(BIG)[4:] +
     b"$1\r\n1\r\n", encode("FLUSHALL\0"), encode("flushall\0abc"), encode("config\0", "set", "a", 1),
     encode("config", "set\0x", "a", 1), encode("CONFIG", "SET\0x", "a", BIG),
+    encode(b"LASTSAVE\0" + BIG), encode(b"config\0" + BIG, "set", "maxmemory", 1),
+    encode("CONFIG", b"SET\0" + BIG, "maxmemory", 1),
     encode("NoSuch", "x"), encode("nosuch"), encode("command", "COUNT"), encode("debug"),
     encode("debug", "nothing"), encode("eval", "return 1", 0), encode("GETDEL", "k"),
     encode("sync"), encode("PSYNC", "?", "-1"), encode("replconf", "ack", 1),

@@ -105,6 +105,23 @@ static void check_all(struct learnt *l)
     }
 }
 
+/* The second argument of what is streamed may be too large to be known, as no real one is. */
+static void test_what_may_be_meant(void **state)
+{
+    struct denied *d = denied_new(&list);
+    struct learnt *l = learnt_new(NULL, &nothing, d);
+    const char *all[] = {"config", "CONFIG", "mod.x", "mod.y", "flushall"};
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(all); i++) {
+        assert_int_equal(learnt_lookup_name(l, slice_str(all[i]), NULL)->cls, COMMAND_DENIED);
+    }
+    assert_int_equal(learnt_lookup_name(l, slice_of("config\0zzz", 10), NULL)->cls, COMMAND_DENIED);
+    assert_int_equal(learnt_lookup_name(l, slice_str("get"), NULL)->cls, COMMAND_READ);
+    assert_ptr_equal(learnt_lookup_name(l, slice_str("client"), NULL), &command_unknown);
+    learnt_free(&l);
+    denied_free(&d);
+}
+
 static void test_what_is_found(void **state)
 {
     struct denied *d = denied_new(&list);
@@ -182,9 +199,8 @@ static void test_begun(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_what_is_found),
-        cmocka_unit_test(test_shared_commands),
-        cmocka_unit_test(test_nothing_is_denied),
+        cmocka_unit_test(test_what_is_found),   cmocka_unit_test(test_what_may_be_meant),
+        cmocka_unit_test(test_shared_commands), cmocka_unit_test(test_nothing_is_denied),
         cmocka_unit_test(test_begun),
     };
     command_init();
