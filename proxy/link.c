@@ -382,9 +382,13 @@ static void greeting_refused(struct link *l)
 {
     struct linkset *set = l->set;
     const struct greeting *g = &l->greeting;
+    bool outdated = greeting_is_outdated(g);
     bool own =
         g->refused == GREET_ROLE || (g->refused == GREET_AUTH && !set->profile.authenticated);
-    if (own && g->refused == GREET_AUTH && greeting_is_outdated(g)) {
+    if (g->refused == GREET_AUTH && set->profile.identity > 0 && l->replica != 0) {
+        own = outdated; /* the others of our users are served there all the same */
+    }
+    if (own && g->refused == GREET_AUTH && outdated) {
         log_debug("password-outdated", "service=%s", l->service->config->name); /* and once more */
     } else if (own && l->replica != 0) {
         nodes_failed(l->service, l->replica, "refused");
@@ -396,7 +400,11 @@ static void greeting_refused(struct link *l)
                     log_quote(slice_str(profile_own_user(&set->profile, l->service->config))),
                     g->refused == GREET_AUTH ? "credentials" : "connection",
                     log_quote(buf_slice(&g->words)));
-        service_link_failed(l->service);
+        if (g->refused == GREET_AUTH) { /* of one of our users; others may come in */
+            linkset_rest(set);
+        } else {
+            service_link_failed(l->service);
+        }
     } else {
         set->refused = g->refused;
         buf_release(&set->refused_words);

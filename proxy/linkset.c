@@ -57,6 +57,7 @@ void linkset_drop(struct linkset **where)
     CHECK(set->warm.count == 0 && set->waiting.count == 0 && set->check == NULL &&
           set->control == NULL);
     list_remove(&set->in_service);
+    loop_disarm(set->service->worker->loop, &set->retry_timer);
     profile_clear(&set->profile);
     buf_release(&set->refused_words);
     free(set);
@@ -70,8 +71,29 @@ bool linkset_serving(const struct linkset *set)
 
 bool linkset_may_open(const struct linkset *set)
 {
-    return set->replica == 0 ? service_may_open(set->service)
+    return set->replica == 0 ? service_may_open(set->service) && !linkset_rests(set)
                              : nodes_may_open(set->service, set->replica);
+}
+
+bool linkset_rests(const struct linkset *set)
+{
+    return service_may_open(set->service) &&
+           loop_now_ms(set->service->worker->loop) < set->retry_at_ms;
+}
+
+static void on_rested(struct wheel_timer *timer)
+{
+    linkset_release(CONTAINER_OF(timer, struct linkset, retry_timer));
+}
+
+void linkset_rest(struct linkset *set)
+{
+    struct loop *loop = set->service->worker->loop;
+    if (loop_now_ms(loop) >= set->retry_at_ms) { /* else one of many that were under way together */
+        uint64_t delay = service_next_delay(set->service, &set->retry_delay_ms);
+        set->retry_at_ms = loop_now_ms(loop) + delay;
+        loop_arm(loop, &set->retry_timer, delay, on_rested);
+    }
 }
 
 static uint32_t place_of(const struct linkset *set, uint32_t number)
@@ -262,6 +284,7 @@ void linkset_ready(struct link *l)
         return;
     }
     struct linkset *set = linkset_use(l->set);
+    set->retry_at_ms = set->retry_delay_ms = 0;
     if (!set->profile.authenticated) {
         checked(set, l);
     }
@@ -300,7 +323,7 @@ bool linkset_check(struct linkset *set)
 void linkset_renew(struct linkset *set)
 {
     set->refused = GREET_STEPS;
-    set->checked_ms = 0;
+    set->checked_ms = set->retry_at_ms = set->retry_delay_ms = 0;
     set->needs_auth = false;
 }
 

@@ -29,6 +29,9 @@ struct linkset {
     uint64_t checked_ms;  /* 0: never */
     struct link *check;   /* the link that is to tell */
     struct link *control; /* the one that unblocks the blocked; NULL: there is none */
+    /* Our own password for it was refused: no link is opened before, while others go on. */
+    uint64_t retry_at_ms, retry_delay_ms;
+    struct wheel_timer retry_timer;
 };
 
 /* The set of that profile, to that node, made where there is none; counts a user. */
@@ -44,6 +47,10 @@ void linkset_drop(struct linkset **where);
 /* Requests may be sent to its node; a link may be opened there now. */
 bool linkset_serving(const struct linkset *set);
 bool linkset_may_open(const struct linkset *set);
+/* The primary has refused our own password for it: it is tried again after a while. */
+void linkset_rest(struct linkset *set);
+/* True while it is only for that that no link may be opened. */
+bool linkset_rests(const struct linkset *set);
 /* Its node does not take the profile. */
 static inline bool linkset_refused(const struct linkset *set)
 {

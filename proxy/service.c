@@ -33,20 +33,23 @@ static void on_retry(struct wheel_timer *timer)
     (void)timer; /* the flush phase of this turn releases who waits */
 }
 
+uint64_t service_next_delay(const struct worker_service *ws, uint64_t *delay_ms)
+{
+    uint64_t delay = *delay_ms == 0 ? RECONNECT_MIN_MS : *delay_ms * 2;
+    *delay_ms = delay < RECONNECT_MAX_MS ? delay : RECONNECT_MAX_MS;
+    /* Jitter: workers and proxies should not come in step. */
+    return *delay_ms +
+           (now_ms(ws) * 2654435761u + (uint64_t)ws->worker->index * 40503u) % (*delay_ms / 4 + 1);
+}
+
 void service_link_failed(struct worker_service *ws)
 {
-    uint64_t delay = ws->retry_delay_ms;
-    delay = delay == 0 ? RECONNECT_MIN_MS
-                       : (delay * 2 < RECONNECT_MAX_MS ? delay * 2 : RECONNECT_MAX_MS);
     if (now_ms(ws) < ws->retry_at_ms) {
         return; /* one of many attempts that were under way together */
     }
-    ws->retry_delay_ms = delay;
-    /* Jitter: workers and proxies should not come in step. */
-    uint64_t jitter =
-        (now_ms(ws) * 2654435761u + (uint64_t)ws->worker->index * 40503u) % (delay / 4 + 1);
-    ws->retry_at_ms = now_ms(ws) + delay + jitter;
-    loop_arm(ws->worker->loop, &ws->retry_timer, delay + jitter, on_retry);
+    uint64_t delay = service_next_delay(ws, &ws->retry_delay_ms);
+    ws->retry_at_ms = now_ms(ws) + delay;
+    loop_arm(ws->worker->loop, &ws->retry_timer, delay, on_retry);
 }
 
 void service_link_proven(struct worker_service *ws)

@@ -69,6 +69,8 @@ bool service_distrusts_answers(const struct worker_service *ws);
 /* An attempt to open a link failed, or a link has answered a request: sets the pace of the next
  * attempts. */
 void service_link_failed(struct worker_service *ws);
+/* How long to wait after one that failed; *delay_ms, 0 at first, grows up to RECONNECT_MAX_MS. */
+uint64_t service_next_delay(const struct worker_service *ws, uint64_t *delay_ms);
 void service_link_proven(struct worker_service *ws);
 /* Puts s among the waiting, or the refused (where it stays until a scout succeeds). */
 void service_wait(struct worker_service *ws, struct session *s);

@@ -86,6 +86,7 @@ void session_set_plain_profile(struct session *s)
     bool fresh = s->set == NULL;
     uint32_t home = s->reader && !fresh ? s->set->replica : 0;
     profile_init(&plain);
+    service_unwait(s->service, s); /* for a link that nobody asks for any more */
     linkset_drop(&s->set);
     s->set = linkset_get(s->service, &plain, home);
     s->vetted = s->refused = false;

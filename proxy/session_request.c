@@ -227,10 +227,12 @@ void session_stop_waiting(struct session *s)
 }
 
 /* It waits until its node may be reached. */
-static void wait_for_node(struct session *s, const struct linkset *set)
+static void wait_for_node(struct session *s, struct linkset *set)
 {
     if (set->replica != 0) {
         nodes_wait(s->service, s, true);
+    } else if (linkset_rests(set)) {
+        linkset_wait(set, s);
     } else {
         service_wait(s->service, s);
     }

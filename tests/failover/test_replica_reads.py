@@ -6,6 +6,7 @@ import time
 import pytest
 
 from support.crowd import Crowd
+from support.guarded import ALL
 from support.proxy import Proxy
 from support.readers import Constant, scripts
 from support.replicas import Landed, ReplicaStage
@@ -385,3 +386,34 @@ def test_replica_without_any():
             assert isinstance(reply, ServerError) and "o replica" in reply.text
         with stage.through({"read-policy": "prefer-replica"}) as proxy, proxy.connect() as client:
             assert client.ok("GET", "s") == b"1"
+
+
+def test_a_user_of_ours_that_a_replica_does_not_know(tmp_path):
+    """ACLs are not replicated: its reads go elsewhere, and those of other users go there still."""
+    def reads(user, nodes):
+        """Where they land."""
+        landed = Landed(nodes)
+        for _ in range(8):
+            with proxy.connect() as client:
+                client.ok("AUTH", user, "pw")
+                assert client.ok("STRLEN", "who-serves") == 0
+        return [count > 0 for count in landed.of("strlen")]
+
+    for name, text in (("users", "user alice on >pw\nuser bob on >pw\n"), ("app", "app-pw\n"),
+                       ("other", "other-pw\n")):
+        (tmp_path / name).write_text(text)
+    with contextlib.ExitStack() as stack:
+        stage = ReplicaStage(stack, replicas=1)
+        for node in stage.nodes:
+            node.call("ACL", "SETUSER", "app", "on", ">app-pw", *ALL)
+        stage.primary.call("ACL", "SETUSER", "other", "on", ">other-pw", *ALL)
+        proxy = stack.enter_context(stage.through(
+            {"user": "app", "password-file": str(tmp_path / "app"), "client-auth": "users",
+             "acl-file": str(tmp_path / "users"), "read-listen": None,
+             "upstream-user": f"bob other {tmp_path / 'other'}"}, fit=[]))
+        wait_until(lambda: reads("alice", stage.nodes) == [False, True], 15, "reads on the replica")
+        for _ in range(3):
+            assert reads("bob", stage.nodes) == [True, False]
+            assert reads("alice", stage.nodes) == [False, True]
+        assert [e["replica"] for e in proxy.entries("replica-refuses")]
+        assert not proxy.entries("replica-left")

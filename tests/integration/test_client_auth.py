@@ -428,6 +428,26 @@ def test_upstream_password_of_one_user_changes(own):
     assert not own.proxy.entries("link-refused")
 
 
+def test_a_user_that_the_server_refuses_holds_up_nobody_else(own):
+    """Its requests wait for the operator; the connections of others do not wait for them."""
+    def refused():
+        entries = [dict(zip(e[::2], e[1::2])) for e in own.admin.ok("ACL", "LOG")]
+        return sum(e[b"count"] for e in entries if e[b"reason"] == b"auth")
+
+    own.serve("other", "changed")
+    with own.client("bob") as bob:
+        bob.send(encode("PING"))
+        wait_until(lambda: refused() >= 5, 15, "some refusals")
+        before = refused()
+        for database in range(1, 16):
+            with own.client("alice") as alice:
+                assert alice.ok("SELECT", database) == "OK"
+                assert alice.ok("DBSIZE") == 0
+        assert refused() - before <= 8, "each waited for the end of a pause"
+        own.serve("other", "other-pw")
+        assert bob.read() == "PONG"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to begin with")
 def test_files_that_whom_it_becomes_can_not_read():
     """They were read before; what can't be read again is named at once, and when it has changed."""
