@@ -11,7 +11,7 @@ void file_stamp_look(const char *path, struct file_stamp *out)
         out->dev = st.st_dev;
         out->ino = st.st_ino;
         out->size = st.st_size;
-        out->modified = st.st_mtim;
+        out->changed = st.st_ctim; /* which also tells that it may be read at last */
     }
 }
 

@@ -11,7 +11,7 @@ struct file_stamp {
     dev_t dev;
     ino_t ino;
     off_t size;
-    struct timespec modified;
+    struct timespec changed;
 };
 
 /* path may be NULL: as if it were not there. */

@@ -3,6 +3,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -37,6 +38,10 @@ static void test_changes(void **state)
     assert_false(file_watch_changed(&w, PATH));
     put(PATH ".new", "fifteen");
     assert_int_equal(rename(PATH ".new", PATH), 0); /* as long, but another file */
+    assert_false(file_watch_changed(&w, PATH));
+    assert_true(file_watch_changed(&w, PATH));
+    file_watch_begin(&w, PATH);
+    assert_int_equal(chmod(PATH, 0600), 0); /* it may be that it can be read only now */
     assert_false(file_watch_changed(&w, PATH));
     assert_true(file_watch_changed(&w, PATH));
     file_watch_begin(&w, PATH);
