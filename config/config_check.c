@@ -546,17 +546,20 @@ static void check_protected_mode(const struct check *c)
     for (size_t i = 0; i < count && on; i++) {
         struct ear e = ear_at(c, i);
         char at[ADDR_TEXT_MAX];
-        if (e.service->password == NULL || e.service->client_auth == CLIENT_AUTH_USERS ||
+        bool password = e.service->password != NULL;
+        bool certificate = e.service->tls.on && e.service->tls.cert_file != NULL &&
+                           e.service->client_auth == CLIENT_AUTH_NONE;
+        if (!(password || certificate) || e.service->client_auth == CLIENT_AUTH_USERS ||
             e.authenticated || place_of(e.at).loopback) {
             continue;
         }
         config_report_add(
             c->report, CONFIG_ERROR,
-            "%s: [service %s] listens on %s, beyond this machine, with a password of its "
+            "%s: [service %s] listens on %s, beyond this machine, with a %s of its "
             "own: whoever connects there uses it without giving one; listen on 127.0.0.1, "
             "or let clients log in (client-auth = users), or set protected-mode = no in [proxy] "
             "if only trusted clients reach that address",
-            e.where, e.service->name, addr_text(e.at, at));
+            e.where, e.service->name, addr_text(e.at, at), password ? "password" : "certificate");
     }
 }
 

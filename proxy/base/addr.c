@@ -235,12 +235,24 @@ static void clear_behind(struct addr_net *net)
     }
 }
 
+/* Clients are never told by such an address: neither sockets nor PROXY headers give any. */
+static bool is_mapped(const struct addr_net *net, struct addr_net *v4)
+{
+    static const uint8_t prefix[12] = {[10] = 0xff, [11] = 0xff};
+    if (net->family != AF_INET6 || net->bits < 96 || memcmp(net->bytes, prefix, 12) != 0) {
+        return false;
+    }
+    *v4 = (struct addr_net){.family = AF_INET, .bits = net->bits - 96};
+    memcpy(v4->bytes, net->bytes + 12, 4);
+    return true;
+}
+
 const char *addr_net_parse(struct slice text, struct addr_net *out)
 {
     const char *slash = text.n > 0 ? memchr(text.p, '/', text.n) : NULL;
     size_t n = slash == NULL ? text.n : (size_t)(slash - text.p);
     char host[INET6_ADDRSTRLEN] = {0};
-    struct addr_net net = {.family = AF_INET};
+    struct addr_net net = {.family = AF_INET}, v4;
     int64_t bits;
     if (n >= sizeof host || (n > 0 && memchr(text.p, '\0', n) != NULL)) {
         return "it is no network: write a.b.c.d/n";
@@ -267,6 +279,12 @@ const char *addr_net_parse(struct slice text, struct addr_net *out)
         (void)snprintf(problem, sizeof problem,
                        "the address has bits beyond the first %u: write %s", net.bits,
                        addr_net_text(&net, again));
+        return problem;
+    }
+    if (is_mapped(&net, &v4)) {
+        char again[ADDR_NET_TEXT_MAX];
+        (void)snprintf(problem, sizeof problem, "it is one of IPv4 in IPv6: write %s",
+                       addr_net_text(&v4, again));
         return problem;
     }
     *out = net;

@@ -261,6 +261,7 @@ static void networks(void **state)
          {"[fe00::1]", "[fc00::1]", "253.0.0.0"}},
         {"::1", "::1", {"[::1]"}, {"[::2]", "0.0.0.1"}},
         {"::/0", "::/0", {"[fd12::1]", "[::]"}, {"1.2.3.4", "unix:/run/redis.sock"}},
+        {"::fffe:0:0/96", "::fffe:0:0/96", {"[::fffe:0:1]"}, {"0.0.0.1"}},
     };
     char text[ADDR_NET_TEXT_MAX];
     (void)state;
@@ -303,6 +304,10 @@ static void no_networks(void **state)
         {"10.0.0.1/8", "beyond the first 8: write 10.0.0.0/8"},
         {"10.1.2.3/31", "beyond the first 31: write 10.1.2.2/31"},
         {"fd00::1/64", "beyond the first 64: write fd00::/64"},
+        /* No client's address is such a one. */
+        {"::ffff:10.1.0.0/112", "IPv4 in IPv6: write 10.1.0.0/16"},
+        {"::ffff:0.0.0.0/96", "IPv4 in IPv6: write 0.0.0.0/0"},
+        {"::FFFF:a01:203", "IPv4 in IPv6: write 10.1.2.3"},
     };
     struct addr_net n;
     (void)state;

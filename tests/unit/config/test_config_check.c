@@ -164,9 +164,23 @@ static void test_protected_mode(void **state)
         struct config_case c = {.file = text, .said = ""};
         check_case(&c);
     }
-    static const struct config_case without = {
-        .file = SENTINEL_LINES "password = x\n[service a]\nlisten = 0.0.0.0:6379\n", .said = ""};
-    check_case(&without);
+    static const struct config_case others[] = {
+        {.file = SENTINEL_LINES "password = x\n[service a]\nlisten = 0.0.0.0:6379\n", .said = ""},
+        /* A certificate lets in too. */
+        {.file = SENTINEL_LINES "[service a]\nlisten = 0.0.0.0:6379\ntls = yes\n"
+                                "tls-client-cert-file = /c\nclient-auth = none\n",
+         .said = "E v.ini:4: [service a] listens on 0.0.0.0:6379, beyond this machine, with a "
+                 "certificate of its own: whoever connects there uses it without giving one; "
+                 "listen on 127.0.0.1, or let clients log in (client-auth = users), or set "
+                 "protected-mode = no in [proxy] if only trusted clients reach that address\n"},
+        {.file = SENTINEL_LINES "[service a]\nlisten = 0.0.0.0:6379\ntls = yes\n"
+                                "tls-client-cert-file = /c\n",
+         .said = ""},
+        {.file = SENTINEL_LINES "[service a]\nlisten = 127.0.0.1:6379\ntls = yes\n"
+                                "tls-client-cert-file = /c\nclient-auth = none\n",
+         .said = ""},
+    };
+    check_cases(others, ARRAY_LEN(others));
 }
 
 static void test_buffers(void **state)
