@@ -309,7 +309,8 @@ ssize_t tls_read(struct tls *t, char *to, size_t n)
     CHECK_MAGIC(t, TLS_MAGIC);
     CHECK(t->done && n > 0);
     size_t got = 0;
-    while (got < n && !t->failed && !t->ended) {
+    bool talked = false; /* which cost time: the rest is for another turn */
+    while (got < n && !talked && !t->failed && !t->ended) {
         size_t some = 0;
         uint64_t made = t->cipher_made;
         ERR_clear_error();
@@ -322,6 +323,7 @@ ssize_t tls_read(struct tls *t, char *to, size_t n)
             break;
         }
         got += some;
+        talked = t->talk > 2;
         t->talk = 0;
     }
     if (got > 0) {

@@ -184,13 +184,10 @@ void secure_shake(struct transport *t)
 {
     struct secure *s = t->secure;
     int err = tls_handshake(s->tls);
-    while (err == -EAGAIN) {
+    if (err == -EAGAIN) {  /* if there is more to read, it is told of again */
         (void)send_out(t); /* where it fails, what the peer said before it went tells more */
         ssize_t got = receive(t, TLS_ROOM_IN);
         err = got < 0 ? (int)got : shake_on(t, got);
-        if (got < 0) {
-            break;
-        }
     }
     t->want_write = false;
     settle(t);

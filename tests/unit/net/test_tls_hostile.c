@@ -283,6 +283,28 @@ static void test_keys_renewed_for_ever(void **state)
     part();
 }
 
+/* Nor is much of it done at once: others have their turn in between. */
+static void test_keys_renewed_before_each_word(void **state)
+{
+    (void)state;
+    char got[64];
+    agree(false);
+    for (int round = 0; round < 8; round++) {
+        for (unsigned i = 0; i < TLS_TALK_MAX; i++) {
+            renew_keys(key_update);
+        }
+        forge(DATA, "hello", 5);
+    }
+    assert_int_equal(hear(got, sizeof got), 5);
+    for (int round = 1; round < 8; round++) {
+        assert_true(tls_pending(tls));
+        assert_int_equal(tls_read(tls, got, sizeof got), 5);
+        tls_settle(tls);
+    }
+    assert_false(tls_pending(tls));
+    part();
+}
+
 /* limit: TLS_ANSWERS_MAX. Whoever wants the handshake anew, and does not read that there is none,
  * does not fill the memory with that. */
 static void test_renegotiation_for_ever(void **state)
@@ -460,6 +482,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(test_keys_renewed_for_ever),
+        cmocka_unit_test(test_keys_renewed_before_each_word),
         cmocka_unit_test(test_renegotiation_for_ever),
         cmocka_unit_test(test_message_in_pieces),
         cmocka_unit_test(test_nobody_spins),
