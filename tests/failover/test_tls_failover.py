@@ -119,7 +119,8 @@ def test_passwords_and_users(planned):
             counts = check_load(load, new, None if planned else around(begun))
             assert counts[INDOUBT] <= (0 if planned else 10 * DEPTH)
             assert others.connections == others.opened
-        assert len(proxy.entries("sentinel-up")) == 3
+        # One that the machine leaves waiting may be lost for a moment, and found again.
+        assert len({up["id"] for up in proxy.entries("sentinel-up")}) == 3
         log = proxy.log()
         assert not any(secret in log for secret in (NODES, SENTINELS, APP))
 
