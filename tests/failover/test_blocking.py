@@ -250,8 +250,8 @@ def test_42_its_own_time_runs_out_while_it_waits(hold, protocol):
         sent, held, wait, longer = (stack.enter_context(connect(stage, protocol))
                                     for _ in range(4))
         if hold == "20s":  # else it might be over before the hold begins
-            sent.send(encode("BLPOP", "q", short))
             began_first = time.monotonic()
+            sent.send(encode("BLPOP", "q", short))
             wait_blocked(stage.old)
         stage.announce()
         began = time.monotonic()

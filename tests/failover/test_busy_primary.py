@@ -20,8 +20,9 @@ def test_writes_that_wait_for_a_busy_primary(tmp_path):
         stack.callback(node.close)
         node.start()
         sentinel = stack.enter_context(FakeSentinel(node.address, epoch=1))
-        # Links of their own, opened before.
-        proxy = stack.enter_context(Proxy([sentinel.address], {"links": "exclusive"}))
+        # Links of their own, opened before; and all of it sent before the primary is suspected.
+        proxy = stack.enter_context(Proxy([sentinel.address],
+                                          {"links": "exclusive", "stall-timeout": "3s"}))
         proxy.wait_serving()
         clients = [stack.enter_context(proxy.connect(30)) for _ in sizes]
         for client in clients:
