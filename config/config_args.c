@@ -70,7 +70,10 @@ static size_t read_flag(struct arg_reader *r, struct slice *value)
         }
     }
     if (!is_flag(arg)) { /* not shown: it may be a secret, torn off by a space */
-        draft_lost(r->draft, "argument %d is no flag; quote values with spaces", r->next);
+        draft_lost(r->draft,
+                   "argument %d is no flag: a file is named by --config FILE, and a value with "
+                   "spaces is quoted",
+                   r->next);
         return FLAG_COUNT;
     }
     /* Of -pSECRET only the letter is shown. What follows is taken for its value. */

@@ -77,9 +77,11 @@ static void test_mistakes(void **state)
         {.args = {"-phunter2"}, .said = "E -p: unknown flag; vedette --help lists them all\n"},
         {.args = {"-c", "v.ini", "x"},
          .said = "E -c: unknown flag; vedette --help lists them all\n"
-                 "E argument 3 is no flag; quote values with spaces\n"},
+                 "E argument 3 is no flag: a file is named by --config FILE, and a value with "
+                 "spaces is quoted\n"},
         {.args = {"--sentinel", "s1", "hunter2"},
-         .said = "E argument 3 is no flag; quote values with spaces\n"},
+         .said = "E argument 3 is no flag: a file is named by --config FILE, and a value with "
+                 "spaces is quoted\n"},
         {.args = {"--sentinel"},
          .said = "E --sentinel: its value is missing; write --sentinel HOST:PORT\n"},
         {.args = {"--sentinel", "--check"},
