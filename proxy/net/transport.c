@@ -308,8 +308,10 @@ void transport_look_for_room(struct transport *t)
 bool transport_peer(const struct transport *t, struct addr *out)
 {
     struct sockaddr_any at = {.len = sizeof at.ss};
-    return getpeername(t->fd, (struct sockaddr *)&at.ss, &at.len) == 0 &&
-           sockaddr_to_addr(&at, out);
+    if (getpeername(t->fd, (struct sockaddr *)&at.ss, &at.len) == 0) {
+        return sockaddr_to_addr(&at, out);
+    }
+    return t->secure != NULL && sockaddr_to_addr(secure_from(t), out);
 }
 
 void transport_set_reading(struct transport *t, bool on)

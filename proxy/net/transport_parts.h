@@ -37,6 +37,8 @@ void transport_on_deadline(struct wheel_timer *timer);
 void transport_watch_room(struct transport *t);
 
 /* Of transport_tls.c, for those with TLS. */
+/* Where a client has come from; zeroes of what we have opened. */
+const struct sockaddr_any *secure_from(const struct transport *t);
 /* Goes on with the handshake; a callback may have closed t afterwards. */
 void secure_shake(struct transport *t);
 void secure_shake_failed(struct transport *t, int err);

@@ -17,6 +17,7 @@
 struct secure {
     struct transport *transport;
     struct tls *tls;
+    struct sockaddr_any from; /* of a client: one whose handshake has failed may be gone by then */
     struct leftover leftover; /* there is something to be read that the socket will not tell of */
     int err;                  /* the handshake has failed */
     bool heard;               /* something has come */
@@ -63,10 +64,18 @@ void transport_secure_accepted(struct transport *t, struct tls_ctx *ctx, uint64_
 {
     if (ctx != NULL) {
         secure(t, ctx, NULL);
+        struct sockaddr_any *from = &t->secure->from;
+        from->len = sizeof from->ss;
+        (void)getpeername(t->fd, (struct sockaddr *)&from->ss, &from->len);
         t->shaking = true;
         t->connect_err = -ETIMEDOUT;
         loop_arm(t->loop, &t->deadline, timeout_ms, transport_on_deadline);
     }
+}
+
+const struct sockaddr_any *secure_from(const struct transport *t)
+{
+    return &t->secure->from;
 }
 
 const char *transport_error(const struct transport *t, int err)

@@ -7,6 +7,7 @@ import shutil
 import signal
 import socket
 import ssl
+import struct
 import subprocess
 import tempfile
 import threading
@@ -348,6 +349,19 @@ def test_client_that_trusts_another_authority(proxy, certs):
     with pytest.raises(ssl.SSLCertVerificationError):
         connect(proxy, certs.client_context(ca="other-ca"))
     said(proxy, "client-tls-failed", "the other side refuses: unknown ca")
+
+
+def test_client_that_has_left_is_named(node, certs):
+    """What fails in a handshake is looked at when its socket may know of no peer any more."""
+    with proxied(node.address, certs) as (proxy, _):
+        for _ in range(8):
+            with socket.create_connection(proxy.address, 5) as client:
+                client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+                with pytest.raises(ssl.SSLCertVerificationError):
+                    certs.client_context(ca="other-ca").wrap_socket(client,
+                                                                    server_hostname=tls.NAME)
+        failed = wait_until(lambda: proxy.entries("client-tls-failed"), 5, "a failed handshake")
+        assert all(entry["client"].startswith("127.0.0.1:") for entry in failed), failed
 
 
 def test_clients_have_to_show_a_certificate(node, certs):
