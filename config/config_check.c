@@ -341,7 +341,8 @@ static void check_tls_clients(const struct check *c, size_t section, const struc
                           where(c, section, "tls-auth-ca-file"), s->name);
     }
     for (size_t i = 0; i < ARRAY_LEN(idle) && !any && !refused(c, section, listens); i++) {
-        if (origin_of(c, section, idle[i])->count > 0) {
+        bool no = strcmp(idle[i], "tls-auth-clients") == 0 && clients->auth == CONFIG_AUTH_NO;
+        if (origin_of(c, section, idle[i])->count > 0 && !no) {
             config_report_add(c->report, CONFIG_WARNING,
                               "%s: '%s' does nothing without tls-listen or read-tls-listen in "
                               "[service %s]; add one, or leave it out",
