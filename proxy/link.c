@@ -437,6 +437,14 @@ static void greet(struct link *l, struct slice bytes)
     }
 }
 
+static void log_tls_failure(const struct link *l, ssize_t err)
+{
+    if (err == -EPROTO) {
+        log_limited(LOG_ERROR, "link-tls-failed", "service=%s error=%s", l->service->config->name,
+                    log_quote(slice_str(transport_error(l->transport, (int)err))));
+    }
+}
+
 static void read_greeting(struct link *l)
 {
     char chunk[4096];
@@ -448,10 +456,7 @@ static void read_greeting(struct link *l)
     if (n == -EAGAIN) {
         return;
     }
-    if (n == -EPROTO) {
-        log_limited(LOG_ERROR, "link-tls-failed", "service=%s error=%s", l->service->config->name,
-                    log_quote(slice_str(transport_error(l->transport, (int)n))));
-    }
+    log_tls_failure(l, n);
     link_lost(l, LINK_END_GREETING);
 }
 
@@ -467,6 +472,7 @@ static void on_readable(void *owner)
         return;
     }
     if (n <= 0) {
+        log_tls_failure(l, n);
         link_lost(l, LINK_END_PEER);
         return;
     }

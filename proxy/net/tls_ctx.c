@@ -542,12 +542,15 @@ static bool expires(const X509 *cert, const char *file, enum tls_setting with, u
 static size_t expiring_trust(SSL_CTX *ctx, const char *file, unsigned days, struct tls_expiry *out,
                              size_t max)
 {
-    STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(SSL_CTX_get_cert_store(ctx));
+    X509_STORE *store = SSL_CTX_get_cert_store(ctx);
     size_t count = 0;
+    CHECK(X509_STORE_lock(store) == 1); /* what handshakes find in a directory is put into it */
+    const STACK_OF(X509_OBJECT) *all = X509_STORE_get0_objects(store);
     for (int i = 0; count < max && i < sk_X509_OBJECT_num(all); i++) {
         const X509 *cert = X509_OBJECT_get0_X509(sk_X509_OBJECT_value(all, i));
         count += cert != NULL && expires(cert, file, TLS_SET_CA_FILE, days, &out[count]) ? 1 : 0;
     }
+    CHECK(X509_STORE_unlock(store) == 1);
     return count;
 }
 

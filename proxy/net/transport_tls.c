@@ -289,6 +289,7 @@ ssize_t secure_write(struct transport *t, const struct iovec *iov, size_t count,
     tls_settle(s->tls);
     if (err != 0) {
         t->broken = true;
+        secure_go_on(t); /* reading tells of it, though the socket may be well */
         if (taken == 0) {
             return err;
         }

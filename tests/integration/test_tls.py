@@ -3,6 +3,7 @@ while connections stand, and sessions that are resumed."""
 
 import contextlib
 import os
+import select
 import shutil
 import signal
 import socket
@@ -24,6 +25,7 @@ from support.resp import Conn, ServerError, encode
 from support.wait import wait_until
 
 NODE = "service.mymaster"
+FORGED = b"\x17\x03\x03\x00\x20" + b"\xff" * 32
 NOT_EXECUTED = "LOADING No primary available for 'mymaster'; the command was not executed"
 
 
@@ -322,7 +324,7 @@ def test_garbage_in_the_handshake(proxy):
         while client.recv(100):
             pass
     with proxy.connect() as client:  # and in what follows it
-        socket.socket.sendall(client.sock, b"\x17\x03\x03\x00\x20" + b"\xff" * 32)
+        socket.socket.sendall(client.sock, FORGED)
         with pytest.raises((EOFError, OSError)):
             client.read()
     said(proxy, "client-tls-failed", "bad record mac")
@@ -440,6 +442,17 @@ def test_next_primary_with_a_bad_certificate(node, certs):
         proxy.wait_serving()
         sentinel.switch(relay.address, epoch=2)
         told_once(proxy, relay, "CN=expired,O=Vedette tests expired on 20")
+
+
+def test_garbage_from_the_node(node, certs):
+    """It costs the connections, and no client notices."""
+    with TlsRelay(node, certs) as relay, proxied(relay.address, certs) as (proxy, _):
+        proxy.wait_serving()
+        with proxy.connect() as client:
+            client.ok("SET", "garbage", "1")
+            relay.garble()
+            said(proxy, "link-tls-failed", "bad record mac")
+            assert client.call("GET", "garbage") == b"1"
 
 
 def test_node_that_wants_our_certificate(node, certs):
@@ -719,6 +732,12 @@ class TlsRelay:
             with contextlib.suppress(OSError):
                 self._open.pop().shutdown(socket.SHUT_RDWR)
 
+    def garble(self):
+        """Sends each of those that are connected a record that nobody has made."""
+        for sock in self._open[::2]:
+            with contextlib.suppress(OSError):  # it has ended
+                socket.socket.sendall(sock, FORGED)
+
     def _accept(self):
         with contextlib.suppress(OSError):
             while True:
@@ -730,16 +749,30 @@ class TlsRelay:
             secured = self.context.wrap_socket(sock, server_side=True)
             node = self._node.connect(60)
             self._open += [secured, node.sock]
-            back = threading.Thread(target=pump, args=(node.sock, secured), daemon=True)
-            back.start()
-            pump(secured, node.sock)
+            with node.sock:
+                exchange(secured, node.sock)
 
 
-def pump(source, sink):
-    with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-        sink.shutdown(socket.SHUT_RDWR)
+def exchange(one, other):
+    """Until one of them ends. In one thread: OpenSSL's connections are not for two at once."""
+    while True:
+        ready = [s for s in (one, other) if s.pending()] or select.select([one, other], [], [])[0]
+        for sock in ready:
+            data = came(sock)
+            if data == b"":
+                return
+            (other if sock is one else one).sendall(data or b"")
+
+
+def came(sock):
+    """What has, b"" at the end, or None: it was a session ticket."""
+    sock.setblocking(False)
+    try:
+        return sock.recv(1 << 16)
+    except ssl.SSLWantReadError:
+        return None
+    finally:
+        sock.setblocking(True)
 
 
 def test_sessions_are_resumed(node, certs):
