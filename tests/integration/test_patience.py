@@ -158,7 +158,7 @@ def test_before_auth(guarded):
             assert client.read() == ServerError(f"ERR Protocol error: unauthenticated {words} length")
             assert client.closed()
     with guarded.connect() as client:
-        assert client.call(*["x"] * 10).code == "NOAUTH"
+        assert client.call("DEL", *["x"] * 9).code == "NOAUTH"
         assert client.call("ECHO", "x" * 16384).code == "NOAUTH"
         assert client.ok("AUTH", "secret-11") == "OK"
         assert client.ok("ECHO", "x" * 16385) == b"x" * 16385
