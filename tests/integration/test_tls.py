@@ -548,10 +548,28 @@ def own_files(certs):
                     NODE + ".tls-key-file": os.path.join(directory, "mine.key")}
 
 
-@pytest.mark.parametrize("how", ["seen", "sighup"])
+@contextlib.contextmanager
+def linked_files(certs):
+    """The same, as Kubernetes gives a secret: links through a directory that is replaced whole."""
+    with tempfile.TemporaryDirectory() as directory:
+        def put(name):
+            data = os.path.join(directory, name)
+            os.mkdir(data)
+            for kind in ("crt", "key"):
+                shutil.copy(certs.path(f"{name}.{kind}"), os.path.join(data, f"tls.{kind}"))
+            os.symlink(name, os.path.join(directory, "..data_tmp"))
+            os.rename(os.path.join(directory, "..data_tmp"), os.path.join(directory, "..data"))
+        put("server")
+        for kind in ("crt", "key"):
+            os.symlink(f"..data/tls.{kind}", os.path.join(directory, f"tls.{kind}"))
+        yield put, {NODE + ".tls-cert-file": os.path.join(directory, "tls.crt"),
+                    NODE + ".tls-key-file": os.path.join(directory, "tls.key")}
+
+
+@pytest.mark.parametrize("how", ["seen", "sighup", "linked"])
 def test_new_certificate_for_new_connections(node, certs, how):
     """limit: TLS_LOOK_MS. Those that stand go on."""
-    with own_files(certs) as (put, settings), \
+    with (linked_files if how == "linked" else own_files)(certs) as (put, settings), \
             proxied(node.address, certs, settings) as (proxy, _):
         proxy.wait_serving()
         old = serial_of(proxy, certs)
@@ -565,6 +583,7 @@ def test_new_certificate_for_new_connections(node, certs, how):
             assert client.ok("PING") == "PONG"
             loaded = proxy.entries("certificates-loaded")
             assert loaded and loaded[0]["section"] == "mymaster"
+            assert not proxy.entries("certificates-not-loaded")
 
 
 @pytest.mark.tsan
