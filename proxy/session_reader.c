@@ -26,6 +26,7 @@ static void move_to(struct session *s, uint32_t replica)
     if (s->set->replica != replica) {
         struct linkset *set = linkset_get(s->service, &s->set->profile, replica);
         count_home(s, false);
+        list_remove(&s->waiting); /* it may wait for a link of the set that it leaves */
         linkset_drop(&s->set);
         s->set = set;
         count_home(s, true);

@@ -247,7 +247,8 @@ static bool is_vetted(struct session *s, struct linkset *replica)
     }
     if (!s->set->profile.authenticated && !list_on(&s->set->in_service)) {
         struct linkset *now = linkset_get(s->service, &s->set->profile, s->set->replica);
-        linkset_drop(&s->set); /* it came too late for that era */
+        list_remove(&s->waiting); /* it may be among those of the set */
+        linkset_drop(&s->set);    /* it came too late for that era */
         s->set = now;
     }
     struct linkset *set = replica != NULL && !service_serving(s->service) ? replica : s->set;

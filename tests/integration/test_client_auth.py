@@ -448,6 +448,21 @@ def test_a_user_that_the_server_refuses_holds_up_nobody_else(own):
         assert bob.read() == "PONG"
 
 
+@pytest.mark.parametrize("words, then", [(("RESET",), "RESET"), (("AUTH", "alice", "alice-pw"), "OK"),
+                                         (("QUIT",), "OK")], ids=lambda value: value[0])
+def test_who_waits_for_a_user_that_is_refused_may_be_another(own, words, then):
+    """A subscriber asks for nothing: it waits for its connection, and may leave that at any time."""
+    with own.client("bob") as bob:
+        bob.ok("HELLO", 3)
+        assert bob.ok("SUBSCRIBE", "news")[:2] == [b"subscribe", b"news"]
+        own.serve("other", "changed")
+        own.admin.ok("CLIENT", "KILL", "USER", "other")
+        wait_until(lambda: own.proxy.entries("link-refused"), 15, "a refusal")
+        assert bob.ok(*words) == then
+    with own.client("alice") as alice:
+        assert alice.ok("PING") == "PONG"
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="takes root to begin with")
 def test_files_that_whom_it_becomes_can_not_read():
     """They were read before; what can't be read again is named at once, and when it has changed."""
