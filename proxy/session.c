@@ -362,27 +362,36 @@ static void log_tls_failure(const struct session *s, int err)
     }
 }
 
-static void on_readable(void *owner)
+/* Into the worker's block, behind what is here of an incomplete request. */
+static ssize_t read_requests(struct session *s)
 {
-    struct session *s = session_of(owner);
     struct worker *w = s->service->worker;
-    ssize_t n;
-    s->quiet = 0;
-    if (buf_len(&s->raw) > 0) {
-        char *at = buf_reserve(&s->raw, READ_CHUNK);
-        n = transport_read(s->transport, at, READ_CHUNK);
+    struct slice before = buf_slice(&s->raw);
+    char *at;
+    if (before.n > REQUEST_CARRIED_MAX) {
+        at = buf_reserve(&s->raw, READ_CHUNK);
+        ssize_t n = transport_read(s->transport, at, READ_CHUNK);
         if (n > 0) {
             buf_commit(&s->raw, (size_t)n);
             session_pump(s);
         }
-    } else {
-        char *at;
-        n = worker_read(w, &w->requests, s->transport, slice_of(NULL, 0), &at);
-        if (n > 0) {
-            input_take(s, w->requests.block, slice_of(at, (size_t)n));
-            worker_read_done(&w->requests, (size_t)n);
-        }
+        return n;
     }
+    ssize_t n = worker_read(w, &w->requests, s->transport, before, &at);
+    if (n > 0) {
+        struct slice bytes = slice_of(at, before.n + (size_t)n);
+        buf_consume(&s->raw, before.n);
+        input_take(s, w->requests.block, bytes);
+        worker_read_done(&w->requests, bytes.n);
+    }
+    return n;
+}
+
+static void on_readable(void *owner)
+{
+    struct session *s = session_of(owner);
+    s->quiet = 0;
+    ssize_t n = read_requests(s);
     if (s->state == SESSION_CLOSED || n == -EAGAIN) {
         return;
     }

@@ -7,6 +7,9 @@
 
 /* An incomplete request up to here waits in the session; a larger one streams to its link. */
 #define REQUEST_BUFFER_MAX (64u << 10)
+/* One up to here is copied to where the next bytes of its client are read, so that it takes no more
+ * memory than it has bytes, however slowly it comes; a longer one would be copied too often. */
+#define REQUEST_CARRIED_MAX (16u << 10)
 /* An incomplete reply up to here waits in the link, so that a link lost in its middle can still be
  * made good elsewhere; a larger one streams to the client. */
 #define REPLY_BUFFER_MAX (64u << 10)

@@ -61,6 +61,25 @@ def test_a_large_first_request_takes_its_time(start_service):
         assert client.read() == "OK"
 
 
+def test_what_has_begun_takes_as_much_memory_as_it_has_bytes(start_service):
+    """limit: REQUEST_CARRIED_MAX. However many pieces it comes in; beyond that, not much more."""
+    half = b"x" * 9000
+    pieces = [b"*2\r\n$4\r\nEC", b"HO\r\n$18000\r\n", half, half + b"\r", b"\n"]
+    with start_service({"proxy.buffer-memory": "40m", "proxy.workers": 1}) as service, \
+            contextlib.ExitStack() as stack:
+        clients = [stack.enter_context(service.connect(30)) for _ in range(1000)]
+        few = clients[:20]
+        for round_, piece in enumerate(pieces):
+            for client in clients if round_ < 3 else few:  # all have come: they are looked at in turn
+                client.send(piece)
+            assert service.proxy.call("PING") == "PONG"
+        assert [client.read() for client in few] == [2 * half] * len(few)
+        for client in clients[len(few):]:
+            client.send(half + b"\r\n")
+            assert client.read() == 2 * half
+        assert not service.proxy.entries("buffer-memory")
+
+
 def test_a_tls_handshake_has_its_time(start_service):
     certs, port = tls.certs(), Port()
     try:

@@ -5,14 +5,15 @@ until it is killed.
 """
 
 import itertools
+import random
 import socket
 import sys
 import time
 
-TICK = 0.01
+TICK = 0.001
 OPENER_PAUSE, READER_PAUSE = 2.0, 1.0  # between two bytes, and between two reads
 FIRST = b"*2\r\n$4\r\nECHO\r\n$60000\r\n"
-ASK = b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n" * 100
+ASK = b"*2\r\n$3\r\nGET\r\n$3\r\nbig\r\n" * 30
 
 
 def connect(port, rcvbuf=None):
@@ -30,11 +31,15 @@ class Opener:
     def __init__(self, port):
         self._port = port
         self._begin()
+        self._wait = random.randrange(5)  # so that they do not end all together
 
     def _begin(self):
         self._sock, self._at = connect(self._port), 0
 
     def act(self):
+        if self._wait > 0:
+            self._wait -= 1
+            return
         try:
             self._sock.send(FIRST[self._at:self._at + 1] or b"x")
             self._at += 1
