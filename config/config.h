@@ -54,7 +54,8 @@ struct config_proxy {
     uint32_t max_clients_per_address; /* 0: any number */
     uint64_t buffer_memory;
     uint64_t handshake_timeout_ms;
-    uint64_t idle_timeout_ms; /* 0: for ever */
+    uint64_t first_byte_timeout_ms; /* 0: none */
+    uint64_t idle_timeout_ms;       /* 0: for ever */
     uint64_t drain_delay_ms, drain_timeout_ms;
     bool protected_mode;
     char *user, *group; /* whom the process runs as; NULL: as it was started */

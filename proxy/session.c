@@ -42,6 +42,8 @@ const char *session_end_word(enum session_end end)
     UNREACHABLE("session end");
 }
 
+static void on_silent(struct wheel_timer *timer);
+
 static struct session *session_of(void *owner)
 {
     struct session *s = owner;
@@ -63,6 +65,10 @@ struct session *session_open(struct worker_service *service, const struct newcom
     transport_secure_accepted(s->transport, newcomer->tls ? service->tls_clients : NULL,
                               service->worker->config->proxy.handshake_timeout_ms);
     s->guest = newcomer->guest;
+    if (service->worker->config->proxy.first_byte_timeout_ms > 0) {
+        loop_arm(service->worker->loop, &s->patience_timer,
+                 service->worker->config->proxy.first_byte_timeout_ms, on_silent);
+    }
     s->reading = true;
     s->reader = newcomer->reader;
     session_set_plain_profile(s);
@@ -333,6 +339,15 @@ static void on_frame_idle(struct wheel_timer *timer)
     }
 }
 
+static void on_silent(struct wheel_timer *timer)
+{
+    struct session *s = session_of(CONTAINER_OF(timer, struct session, patience_timer));
+    char text[ADDR_TEXT_MAX];
+    log_limited(LOG_INFO, "first-byte-timeout", "service=%s client=%s", s->service->config->name,
+                session_peer(s, text));
+    session_close(s, SESSION_END_QUIET);
+}
+
 static void watch_frame(struct session *s)
 {
     struct loop *loop = s->service->worker->loop;
@@ -340,8 +355,8 @@ static void watch_frame(struct session *s)
         return; /* patience is for its last reply now */
     }
     if (s->scan.length > 0 && begins(s)) {
-        if (!list_on(&s->patience_timer.node)) { /* each byte takes of the same time */
-            s->hurried = true;
+        if (!s->hurried || !list_on(&s->patience_timer.node)) {
+            s->hurried = true; /* each byte takes of the same time */
             loop_arm(loop, &s->patience_timer, handshake_timeout(s), on_frame_idle);
         }
     } else if (s->scan.length > 0) {

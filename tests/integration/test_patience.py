@@ -51,6 +51,20 @@ def test_the_first_request_has_its_time(start_service, words):
             assert silent.ok("PING") == "PONG"
 
 
+def test_the_first_byte_has_its_time(start_service):
+    """Behind it the first request has its own, and later silence is nobody's business."""
+    with start_service({"proxy.first-byte-timeout": "1s", "proxy.handshake-timeout": "3s"}) as \
+            service, service.connect() as silent, service.connect() as known, \
+            service.connect() as slow:
+        assert known.ok("PING") == "PONG"
+        took = trickle(slow, encode("SET", "k", "v" * 1000), 0.1, 20)
+        assert took is not None and 2.9 < took < 10, took
+        assert silent.closed()
+        assert entries(service, "first-byte-timeout", silent)
+        assert entries(service, "frame-timeout", slow)[0]["ms"] == "3000"
+        assert known.ok("PING") == "PONG"
+
+
 def test_a_large_first_request_takes_its_time(start_service):
     """It is slow because it is large."""
     with start_service({"proxy.handshake-timeout": "1s"}) as service, service.connect(30) as client:

@@ -14,6 +14,7 @@ static void test_defaults(void **state)
     assert_int_equal(p->max_clients, 10000);
     assert_int_equal(p->max_clients_per_address, 0);
     assert_int_equal(p->handshake_timeout_ms, 10000);
+    assert_int_equal(p->first_byte_timeout_ms, 0);
     assert_int_equal(p->idle_timeout_ms, 0);
     assert_int_equal(p->drain_delay_ms, 0);
     assert_int_equal(p->drain_timeout_ms, 20000);
@@ -91,6 +92,7 @@ static const struct range_case ranges[] = {
     {"proxy.max-clients", {"1", "1000000"}, {"0", "1000001", "auto", "10k"}, "1..1000000"},
     {"proxy.max-clients-per-address", {"0", "1000000"}, {"1000001", "auto"}, "0..1000000"},
     {"proxy.handshake-timeout", {"100ms", "1h"}, {"99ms", "0", "61m"}, "100ms..1h"},
+    {"proxy.first-byte-timeout", {"0", "1ms", "1h"}, {"61m", "auto", "300"}, "0..1h"},
     {"proxy.idle-timeout", {"0", "1ms", "24h"}, {"25h", "auto", "300"}, "0..24h"},
     {"proxy.buffer-memory", {"16m", "1g", "1024g"}, {"15m", "1025g", "0", "auto"}, "16m..1024g"},
     {"proxy.drain-delay",
