@@ -270,6 +270,10 @@ static void step_fit(unsigned node)
 
 static void publish(enum service_state state, bool moves, unsigned node)
 {
+    if (published.generation == 0 || moves || published.state != state) {
+        published.state_since_ms =
+            net_now(); /* as the watcher: said again, it is as old as it was */
+    }
     if (published.generation == 0 || moves) {
         for (unsigned i = 0; i < NODES; i++) {
             world.fit[i].id = 0;
@@ -284,7 +288,6 @@ static void publish(enum service_state state, bool moves, unsigned node)
     }
     world.released = state == SERVICE_SERVING && !moves;
     published.state = state;
-    published.state_since_ms = net_now();
     published.hold_timeout_ms = 2000;
     struct topology *t = topology_new(1);
     t->serial = ++published_serial;

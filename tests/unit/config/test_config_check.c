@@ -246,7 +246,7 @@ static void test_raise_limit(void **state)
     assert_int_equal(config_raise_fd_limit(), limit.rlim_max);
 }
 
-static void test_tls(void **state)
+static void test_tls_of_clients(void **state)
 {
     static const struct config_case cases[] = {
         {.file = SENTINEL_LINES "[service a]\ntls-listen = 0.0.0.0:1\n",
@@ -287,6 +287,33 @@ static void test_tls(void **state)
                  "tls-client-cert-file\n"
                  "E v.ini:4: 'tls-key-file' without a certificate in [service a]; add "
                  "tls-cert-file\n"},
+        {.file = SENTINEL_LINES "[service a]\nlisten = h:1\ntls-listen = h:1\ntls-cert-file = c\n",
+         .said = "E v.ini:5: [service a] listens on h:1 and [service a] on h:1 (v.ini:4); give one "
+                 "of them another port\n"},
+        /* Whoever gets in has a certificate, and then the proxy's password is theirs. */
+        {.file =
+             SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
+                            "c\ntls-auth-clients = yes\ntls-auth-ca-file = d\n"
+                            "read-tls-listen = 0.0.0.0:2\n",
+         .said = ""},
+        {.file =
+             SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
+                            "c\ntls-auth-clients = optional\ntls-auth-ca-file = d\n",
+         .said =
+             "E v.ini:5: [service a] listens on 0.0.0.0:1, beyond this machine, with a password "
+             "of its own: whoever connects there uses it without giving one; listen on "
+             "127.0.0.1, or let clients log in (client-auth = users), or set protected-mode = no "
+             "in [proxy] if only trusted clients reach that address\n"},
+    };
+    (void)state;
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        check_case(&cases[i]);
+    }
+}
+
+static void test_tls_of_our_own(void **state)
+{
+    static const struct config_case cases[] = {
         {.file = SENTINEL_LINES "tls-ca-cert-file = c\n[service a]\n",
          .said = "W v.ini:3: 'tls-ca-cert-file' does nothing without tls = yes in [sentinel]; add "
                  "that, or leave it out\n"},
@@ -305,23 +332,6 @@ static void test_tls(void **state)
              "W v.ini:5: tls-verify = no in [service a]: whoever answers there is believed, and "
              "is told passwords; use tls-ca-cert-file, and tls-server-name where addresses are "
              "not names\n"},
-        {.file = SENTINEL_LINES "[service a]\nlisten = h:1\ntls-listen = h:1\ntls-cert-file = c\n",
-         .said = "E v.ini:5: [service a] listens on h:1 and [service a] on h:1 (v.ini:4); give one "
-                 "of them another port\n"},
-        /* Whoever gets in has a certificate, and then the proxy's password is theirs. */
-        {.file =
-             SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
-                            "c\ntls-auth-clients = yes\ntls-auth-ca-file = d\n"
-                            "read-tls-listen = 0.0.0.0:2\n",
-         .said = ""},
-        {.file =
-             SENTINEL_LINES "[service a]\npassword = x\ntls-listen = 0.0.0.0:1\ntls-cert-file = "
-                            "c\ntls-auth-clients = optional\ntls-auth-ca-file = d\n",
-         .said =
-             "E v.ini:5: [service a] listens on 0.0.0.0:1, beyond this machine, with a password "
-             "of its own: whoever connects there uses it without giving one; listen on "
-             "127.0.0.1, or let clients log in (client-auth = users), or set protected-mode = no "
-             "in [proxy] if only trusted clients reach that address\n"},
     };
     (void)state;
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
@@ -443,19 +453,13 @@ static void test_identities(void **state)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
-        cmocka_unit_test(test_sentinels),
-        cmocka_unit_test(test_too_many),
-        cmocka_unit_test(test_tls),
-        cmocka_unit_test(test_tls_alone),
-        cmocka_unit_test(test_credentials),
-        cmocka_unit_test(test_listeners),
-        cmocka_unit_test(test_protected_mode),
-        cmocka_unit_test(test_buffers),
-        cmocka_unit_test(test_descriptors),
-        cmocka_unit_test(test_raise_limit),
-        cmocka_unit_test(test_client_auth),
-        cmocka_unit_test(test_identities),
-        cmocka_unit_test(test_many_identities),
+        cmocka_unit_test(test_sentinels),      cmocka_unit_test(test_too_many),
+        cmocka_unit_test(test_tls_of_clients), cmocka_unit_test(test_tls_of_our_own),
+        cmocka_unit_test(test_tls_alone),      cmocka_unit_test(test_credentials),
+        cmocka_unit_test(test_listeners),      cmocka_unit_test(test_protected_mode),
+        cmocka_unit_test(test_buffers),        cmocka_unit_test(test_descriptors),
+        cmocka_unit_test(test_raise_limit),    cmocka_unit_test(test_client_auth),
+        cmocka_unit_test(test_identities),     cmocka_unit_test(test_many_identities),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
