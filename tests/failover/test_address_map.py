@@ -4,7 +4,7 @@ import contextlib
 
 import pytest
 
-from support.case import check_load, crash_under_load, judged
+from support.case import check_load, crash_under_load, held_as_announced, judged
 from support.cluster import Cluster, Node
 from support.fake_sentinel import FakeNode, FakeSentinel
 from support.load import Load, counter
@@ -63,7 +63,7 @@ def test_a_planned_failover_behind_a_map():
             load.wait_acks(300)
             load.stop()
             check_load(load, new)
-        assert proxy.entries("hold-begin")[0]["reason"] == "the leader of a failover announced it"
+        assert held_as_announced(proxy)
 
 
 @judged

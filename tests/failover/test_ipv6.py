@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from support.case import check_load, crash_under_load, judged
+from support.case import check_load, crash_under_load, held_as_announced, judged
 from support.cluster import Cluster, Node
 from support.fake_sentinel import FakeSentinel
 from support.load import Load
@@ -40,7 +40,7 @@ def test_a_planned_failover():
             load.wait_acks(300)
             load.stop()
             check_load(load, new)
-        assert proxy.entries("hold-begin")[0]["reason"] == "the leader of a failover announced it"
+        assert held_as_announced(proxy)
 
 
 def test_one_address_however_it_is_written(tmp_path):

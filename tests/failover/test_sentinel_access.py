@@ -6,7 +6,7 @@ import time
 
 import pytest
 
-from support.case import check_load, crash_under_load, judged
+from support.case import check_load, crash_under_load, held_as_announced, judged
 from support.cluster import Cluster
 from support.load import Load, stored_lists
 from support.oracles import ERROR, NOTRUN, check_ledger, check_open, errors_of, tally
@@ -50,8 +50,7 @@ def test_23_least_rights_suffice():
             load.wait_acks(300)
             load.stop()
             check_load(load, new)
-        assert proxy.entries("hold-begin")[0]["reason"] in (
-            "the leader of a failover announced it", "a Sentinel shows a failover in progress")
+        assert held_as_announced(proxy)
         assert {event for event, _ in warnings(proxy)} == {"hold-begin"}
 
 

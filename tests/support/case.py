@@ -74,6 +74,13 @@ def around(moment, before=0.1, behind=0.1):
     return lambda record: moment - before <= record.done_at <= moment + behind
 
 
+def held_as_announced(proxy):
+    """Whether the first hold began with the failover, told by an event or by a poll in that moment,
+    and not with trouble of the primary."""
+    return proxy.entries("hold-begin")[0]["reason"] in (
+        "the leader of a failover announced it", "a Sentinel shows a failover in progress")
+
+
 def check_load(load, node, may_lose=None):
     """LEDGER and OPEN, and no error but -INDOUBT. Returns the tally."""
     check_open(load.opened, load.connections)
