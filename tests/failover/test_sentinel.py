@@ -29,7 +29,7 @@ def check_moved_by_hand(proxy, load, node, follow):
     other worker when the first refusal had the primary followed, a millisecond later, may be in
     doubt: the refusals of those were not read any more."""
     load.stop()
-    check_exact(load, int(node.call("GET", "c")), load.connections if follow == "yes" else 0)
+    check_exact(load, int(node.call("GET", "c")), 20 if follow == "yes" else 0)
     reasons = [e["reason"] for e in proxy.entries("primary-changed")]
     assert (FOLLOWED in reasons) == (follow == "yes"), reasons
 
