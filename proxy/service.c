@@ -263,12 +263,24 @@ static void serve(struct worker_service *ws)
     ws->report_due = true;
 }
 
+/* Left on its link, what was taken in this turn would wait for the end of the hold and have no
+ * deadline. */
+static void send_what_was_taken(struct link *l)
+{
+    if (list_on(&l->touched) && l->state != LINK_CLOSED) {
+        link_flush(l);
+    }
+}
+
 void service_adopt(struct worker_service *ws, const struct topology_service *now)
 {
     const struct topology_service before = *ws->now;
+    bool moved = before.generation != now->generation;
+    if (before.state == SERVICE_SERVING && now->state != SERVICE_SERVING && !moved) {
+        service_for_each_link(ws, send_what_was_taken);
+    }
     ws->now = now;
     learn_commands(ws);
-    bool moved = before.generation != now->generation;
     bool stirred = moved || before.state != now->state;
     nodes_adopt(ws, stirred);
     if (before.state == SERVICE_SERVING && (moved || now->state != SERVICE_SERVING)) {

@@ -1,5 +1,6 @@
 """How long requests wait, and what becomes of those that waited too long."""
 
+import contextlib
 import time
 
 import pytest
@@ -7,6 +8,7 @@ import pytest
 from support.case import relayed
 from support.relay import Rule
 from support.resp import encode, encode_all
+from support.stage import Stage
 from support.wait import wait_until
 
 pytestmark = pytest.mark.exclusive
@@ -42,3 +44,25 @@ def test_a_transaction_that_waited_too_long_and_what_follows_it():
         relay.freeze(False)
         wait_until(lambda: client.call("PING") == "PONG", 5, "the primary")
         assert node.call("EXISTS", "k") == 0
+
+
+def test_a_hold_in_the_turn_in_which_requests_came():
+    """They are sent as it begins, or they wait and have a deadline: none is left lying on a link."""
+    with contextlib.ExitStack() as stack:
+        stage = Stage(stack, **{"hold-timeout": "300ms", "proxy.workers": 1})
+        clients = [stack.enter_context(stage.proxy.connect(20)) for _ in range(300)]
+        for client in clients:
+            assert client.call("PING") == "PONG"
+        stage.proxy.process.pause()
+        for number, client in enumerate(clients):
+            client.send(encode("INCR", f"n{number}"))
+        stage.sentinel.flags = "master,failover_in_progress"
+        stage.sentinel.publish("+try-failover", stage.address)
+        stage.proxy.process.resume()
+        answers = [client.read() for client in clients]
+        assert stage.proxy.entries("hold-begin")
+        for number, answer in enumerate(answers):
+            held = getattr(answer, "code", None) == "LOADING"
+            assert held or answer == 1, answer
+            assert stage.old.call("EXISTS", f"n{number}") == (0 if held else 1)
+        stage.abort()
