@@ -79,7 +79,9 @@ static void on_readable(void *owner)
     }
     if (n <= 0) {
         w->untrusted = n == -EPROTO;
-        lose(w, n == 0 ? "the peer closed the connection" : transport_error(w->transport, (int)n));
+        /* Which of the two a closing peer sends is chance. */
+        lose(w, n == 0 || n == -ECONNRESET ? "the peer closed the connection"
+                                           : transport_error(w->transport, (int)n));
         return;
     }
     buf_commit(&w->in.in, (size_t)n);
