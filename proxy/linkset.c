@@ -5,6 +5,7 @@
 #include "proxy/base/log.h"
 #include "proxy/resp/emit.h"
 #include "proxy/session.h"
+#include "proxy/session_restore.h"
 #include "proxy/unblock.h"
 #include "proxy/worker.h"
 
@@ -208,7 +209,8 @@ void linkset_give_back(struct session *s)
 {
     struct link *l = s->link;
     CHECK(l != NULL && l->kind == LINK_EXCLUSIVE && s->outstanding == 0);
-    if (link_is_clean(l) && (l->replica != 0 || l->generation == l->service->now->generation) &&
+    if (link_is_clean(l) && !session_marks_link(s) &&
+        (l->replica != 0 || l->generation == l->service->now->generation) &&
         (share(l) || keep_warm(l))) {
         s->link = NULL;
     } else {

@@ -389,9 +389,8 @@ static void end_lease(struct session *s)
         listening_settle(s);
     }
     bool over = s->link != NULL && s->link->kind == LINK_EXCLUSIVE &&
-                s->link->state == LINK_READY && s->outstanding == 0 && !s->multi && !s->watch &&
-                !s->pinned && s->uncarried == NULL && s->tentative == NULL && !s->streaming &&
-                s->large_left == 0 && s->subs == NULL;
+                s->link->state == LINK_READY && s->outstanding == 0 && !session_marks_link(s) &&
+                s->tentative == NULL && !s->streaming && s->large_left == 0;
     if (over && service_shares(s->service)) {
         linkset_give_back(s);
     }

@@ -45,8 +45,8 @@ enum reads_way reader_settle(struct session *s)
     if (s->outstanding > 0 || is_well(s) || (s->link != NULL && s->link->raw)) {
         return READS_WAY_REPLICA;
     }
-    bool bound = s->link != NULL && session_lives_on_link(s);
-    if (bound) {
+    bool bound = s->multi || s->watch || s->uncarried != NULL || session_lives_on_link(s);
+    if (s->link != NULL && bound) {
         return READS_WAY_REPLICA; /* be it the primary's */
     }
     struct choice_demand demand;

@@ -92,8 +92,7 @@ static struct aim aim_at(const struct session *s, const struct request *r)
         a.until = GREET_SELECT; /* refused while a script runs */
     }
     a.exclusive = !service_shares(s->service) || r->command->link != COMMAND_SHARED || r->odd ||
-                  r->frame.n > REQUEST_BUFFER_MAX || s->pinned || s->uncarried != NULL ||
-                  s->multi || s->watch || s->subs != NULL || s->large_left > 0;
+                  r->frame.n > REQUEST_BUFFER_MAX || session_marks_link(s) || s->large_left > 0;
     if (!a.exclusive && command_changes_profile(r->command)) {
         a.set = set_asked_for(s, r);
         a.exclusive = a.set == NULL;

@@ -67,3 +67,8 @@ void session_leave_link(struct session *s, bool refused)
         worker_again(s->service->worker, s);
     }
 }
+
+bool session_marks_link(const struct session *s)
+{
+    return s->multi || s->watch || s->pinned || s->uncarried != NULL || s->subs != NULL;
+}

@@ -12,6 +12,8 @@ bool session_lives_on_link(const struct session *s);
 void session_restore(struct session *s);
 /* An answer to that; afterwards the link may be gone. */
 void session_restored(struct session *s, enum ask ask, struct slice reply);
+/* True if a link of its own knows what is this session's only: no other may have that link. */
+bool session_marks_link(const struct session *s);
 
 /* Appends such a request: one that may be sent any number of times. */
 void session_say(struct session *s, enum ask ask, struct slice request);

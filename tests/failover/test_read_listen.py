@@ -290,6 +290,27 @@ def test_with_none_fit(stage, policy):
         assert client.ok("GET", "k") == b"value"
 
 
+def test_one_that_watches_stays(stage):
+    """On the primary too, where it was served while no replica was fit."""
+    with stage.through({**ONLY_HERE, "read-listen-policy": "prefer-replica"}, fit=()) as proxy, \
+            reader(stage) as client:
+        for replica in stage.replicas:
+            replica.node.kill()
+        wait_until(lambda: not isinstance(client.call("GET", "k"), ServerError), 10,
+                   "reads on the primary")
+        assert client.ok("WATCH", "k") == "OK"
+        for replica in stage.replicas:
+            replica.node.start()
+        wait_until(lambda: home(stage), 20, "a replica that serves", 0.1)
+        assert client.ok("GET", "k") == b"value"
+        assert home(stage, client) is None, "the primary"
+        assert proxy.call("SET", "k", "changed") == "OK"
+        stage.replicated()
+        assert client.pipeline([("MULTI",), ("GET", "k"), ("EXEC",)]) == ["OK", "QUEUED", None]
+        wait_until(lambda: home(stage, client), 5, "its way back to a replica", 0.1)
+        assert client.ok("GET", "k") == b"changed"
+
+
 def test_moved_sessions_never_read_older_values():
     """Of the two replicas one lags, and the connections to one or the other break."""
     with made(fronts=True) as stage, stage.through(ONLY_HERE, fit=()):
