@@ -7,6 +7,7 @@
  * net.c     the loop and the transports in place of proxy/net
  * server.c  nodes and their connections, which see what was sent how often;
  *           server_order.c: that they do what they are asked, or refuse to
+ * books.c   that what the worker counts is right
  * client.c  clients that know what they asked, and judge what they are told
  */
 #ifndef VEDETTE_FUZZ_WORLD_H
@@ -211,6 +212,10 @@ void conn_end(struct conn *c, bool reset);
 /* All that are not silent handle what they have. */
 void servers_work(void);
 void servers_heal(void);
+
+/* books.c */
+/* Ends the run if the books of the worker are wrong. */
+void check_books(void);
 
 /* client.c */
 void client_begin(struct client *c, unsigned index);
