@@ -3,6 +3,22 @@
 
 #include "config/config_keys.h"
 
+/* The keys that say how a peer is reached by TLS. */
+#define UPSTREAM_TLS                                                                               \
+    "tls = no\n"                                                                                   \
+    "# tls-ca-cert-file is not set\n"                                                              \
+    "# tls-ca-cert-dir is not set\n"                                                               \
+    "# tls-client-cert-file is not set\n"                                                          \
+    "# tls-client-key-file is not set\n"                                                           \
+    "# tls-server-name is not set\n"                                                               \
+    "# default\n"                                                                                  \
+    "tls-verify = full\n"                                                                          \
+    "# default\n"                                                                                  \
+    "tls-min-version = 1.2\n"                                                                      \
+    "# tls-ciphers is not set\n"                                                                   \
+    "# tls-ciphersuites is not set\n"                                                              \
+    "# tls-groups is not set\n"
+
 static void print_text(const struct config *config, struct buf *out)
 {
     config_print(config, out);
@@ -58,21 +74,7 @@ static const char printed[] = "[proxy]\n"
                               "min-agree = auto\n"
                               "# default\n"
                               "learn = yes\n"
-                              "# default\n"
-                              "tls = no\n"
-                              "# tls-ca-cert-file is not set\n"
-                              "# tls-ca-cert-dir is not set\n"
-                              "# tls-client-cert-file is not set\n"
-                              "# tls-client-key-file is not set\n"
-                              "# tls-server-name is not set\n"
-                              "# default\n"
-                              "tls-verify = full\n"
-                              "# default\n"
-                              "tls-min-version = 1.2\n"
-                              "# tls-ciphers is not set\n"
-                              "# tls-ciphersuites is not set\n"
-                              "# tls-groups is not set\n"
-                              "\n"
+                              "# default\n" UPSTREAM_TLS "\n"
                               "[service cache]\n"
                               "# master is not set\n"
                               "# sentinel is not set\n"
@@ -129,21 +131,7 @@ static const char printed[] = "[proxy]\n"
                               "# default\n"
                               "reads-during-failover = yes\n"
                               "# zone is not set\n"
-                              "# default\n"
-                              "tls = no\n"
-                              "# tls-ca-cert-file is not set\n"
-                              "# tls-ca-cert-dir is not set\n"
-                              "# tls-client-cert-file is not set\n"
-                              "# tls-client-key-file is not set\n"
-                              "# tls-server-name is not set\n"
-                              "# default\n"
-                              "tls-verify = full\n"
-                              "# default\n"
-                              "tls-min-version = 1.2\n"
-                              "# tls-ciphers is not set\n"
-                              "# tls-ciphersuites is not set\n"
-                              "# tls-groups is not set\n"
-                              "# tls-cert-file is not set\n"
+                              "# default\n" UPSTREAM_TLS "# tls-cert-file is not set\n"
                               "# tls-key-file is not set\n"
                               "# default\n"
                               "tls-auth-clients = no\n"
