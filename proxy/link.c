@@ -248,6 +248,9 @@ static void on_stall_timer(struct wheel_timer *timer)
         nodes_failed(l->service, l->replica, link_end_word(LINK_END_STALLED));
     } else {
         service_hint(l->service, l->generation, HINT_STALLED);
+        if (l->kind == LINK_SHARED) {
+            linkset_take_unsent(l);
+        }
     }
 }
 

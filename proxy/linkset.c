@@ -357,15 +357,15 @@ void linkset_forget_refused(struct worker_service *ws, bool all)
     ws->nodes.refuse = left;
 }
 
-/* Moves the requests of a link, but a first one whose answer was begun, to journals of their
- * sessions. Returns these, in order; the caller frees the array. */
-static struct session **sort_out(struct link *l, uint32_t *count)
+/* Copies the requests of a link from this one on, but a first one whose answer was begun, to
+ * journals of their sessions. Returns these, in order; the caller frees the array. */
+static struct session **sort_out(struct link *l, uint32_t from, uint32_t *count)
 {
     struct worker *w = l->service->worker;
     const struct journal *j = &l->journal;
     struct session **askers = xcalloc(j->count + 1u, sizeof(struct session *));
     *count = 0;
-    for (uint32_t i = 0; i < j->count; i++) {
+    for (uint32_t i = from; i < j->count; i++) {
         const struct record *r = journal_at(j, i);
         struct session *s = worker_asker(w, r->asker);
         if (s == NULL) {
@@ -391,7 +391,7 @@ void linkset_lost(struct link *l, enum link_end end)
     }
     uint32_t count;
     link_settle(l);
-    struct session **askers = sort_out(l, &count);
+    struct session **askers = sort_out(l, 0, &count);
     struct session *begun =
         link_answer_begun(l) ? worker_asker(l->service->worker, journal_at(&l->journal, 0)->asker)
                              : NULL;
@@ -408,6 +408,54 @@ void linkset_lost(struct link *l, enum link_end end)
         s->link = retires && s == begun ? l : NULL;
         s->outstanding = s->link != NULL ? 1 : 0;
         session_requests_lost(s, s == begun && !retires, harmless);
+        session_pump(s);
+    }
+    free(askers);
+}
+
+/* Where a refusal is judged by answers that are still to come, all stays where it is. Returns how
+ * many are left. */
+static uint32_t leave_those_judging(struct session **askers, uint32_t count)
+{
+    uint32_t left = 0;
+    for (uint32_t i = 0; i < count; i++) {
+        struct session *s = askers[i];
+        if (s->tentative == NULL || s->lost->count == s->outstanding) {
+            askers[left++] = s;
+        } else {
+            journal_clear(s->lost);
+            free(s->lost);
+            s->lost = NULL;
+        }
+    }
+    return left;
+}
+
+void linkset_take_unsent(struct link *l)
+{
+    static const struct asker taken = {.slot = INT32_MAX};
+    struct worker *w = l->service->worker;
+    struct journal *j = &l->journal;
+    link_settle(l);
+    uint32_t from = j->count, count;
+    while (from > 0 && journal_state(j, journal_at(j, from - 1)) == RECORD_UNSENT) {
+        from--;
+    }
+    struct session **askers = sort_out(l, from, &count);
+    count = leave_those_judging(askers, count);
+    for (uint32_t i = from; i < j->count; i++) {
+        struct record *r = journal_at(j, i);
+        const struct session *s = worker_asker(w, r->asker);
+        if (s != NULL && s->lost != NULL) {
+            r->asker = taken;
+        }
+    }
+    (void)journal_drop_unsent(j, taken);
+    for (uint32_t i = 0; i < count; i++) {
+        struct session *s = askers[i];
+        s->outstanding -= s->lost->count;
+        s->link = s->outstanding > 0 ? l : NULL;
+        session_requests_lost(s, false, true);
         session_pump(s);
     }
     free(askers);

@@ -78,6 +78,8 @@ void linkset_give_back(struct session *s);
  * it judge what it left. */
 void linkset_ready(struct link *l);
 void linkset_lost(struct link *l, enum link_end end);
+/* Nothing more is sent on a shared link for now: its sessions have back what it has not sent. */
+void linkset_take_unsent(struct link *l);
 /* The link is being closed. */
 void linkset_forget(struct link *l);
 /* Takes what a session has on a shared link away from it, as if the link had been lost; what can't

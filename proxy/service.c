@@ -263,12 +263,18 @@ static void serve(struct worker_service *ws)
     ws->report_due = true;
 }
 
-/* Left on its link, what was taken in this turn would wait for the end of the hold and have no
- * deadline. */
+/* Left on a link of its own, what was taken in this turn would have no deadline. */
 static void send_what_was_taken(struct link *l)
 {
     if (list_on(&l->touched) && l->state != LINK_CLOSED) {
         link_flush(l);
+    }
+}
+
+static void take_unsent(struct link *l)
+{
+    if (l->kind == LINK_SHARED && l->replica == 0) {
+        linkset_take_unsent(l);
     }
 }
 
@@ -295,6 +301,7 @@ void service_adopt(struct worker_service *ws, const struct topology_service *now
     }
     if (now->state != SERVICE_SERVING && stirred) {
         forsake_waiting(ws);
+        service_for_each_link(ws, take_unsent);
     }
     if (now->state == SERVICE_HOLDING && before.state != SERVICE_HOLDING) {
         unblock_begin(ws);

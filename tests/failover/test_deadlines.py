@@ -46,10 +46,11 @@ def test_a_transaction_that_waited_too_long_and_what_follows_it():
         assert node.call("EXISTS", "k") == 0
 
 
-def test_a_hold_in_the_turn_in_which_requests_came():
+@pytest.mark.parametrize("links", ["shared", "exclusive"])
+def test_a_hold_in_the_turn_in_which_requests_came(links):
     """They are sent as it begins, or they wait and have a deadline: none is left lying on a link."""
     with contextlib.ExitStack() as stack:
-        stage = Stage(stack, **{"hold-timeout": "300ms", "proxy.workers": 1})
+        stage = Stage(stack, **{"hold-timeout": "300ms", "proxy.workers": 1, "links": links})
         clients = [stack.enter_context(stage.proxy.connect(20)) for _ in range(300)]
         for client in clients:
             assert client.call("PING") == "PONG"
@@ -66,3 +67,31 @@ def test_a_hold_in_the_turn_in_which_requests_came():
             assert held or answer == 1, answer
             assert stage.old.call("EXISTS", f"n{number}") == (0 if held else 1)
         stage.abort()
+
+
+def test_what_a_full_socket_kept_from_being_sent():
+    """A shared link that stalls, or a hold, gives back what was not sent: it has its deadline."""
+    with contextlib.ExitStack() as stack:
+        stage = Stage(stack, **{"hold-timeout": "1s", "proxy.workers": 1, "links": "shared"})
+        clients = [stack.enter_context(stage.proxy.connect(20)) for _ in range(600)]
+        for client in clients:
+            assert client.call("PING") == "PONG"
+        stage.relay.freeze()
+        for client in clients:
+            client.send(encode("INCRBY", "n", "1" + " " * 15000))
+        stage.announce()
+        waits = list(clients)
+
+        def answered():
+            for client in list(waits):
+                if client.read_for(0.0001):
+                    waits.remove(client)
+            return len(clients) - len(waits)
+
+        wait_until(lambda: answered() > 100, 5, "the deadline")
+        time.sleep(1.5)
+        assert answered() < 590, "those that were sent"
+        stage.switch()
+        others = [client for client in waits if not client.read_frame().startswith(b"-INDOUBT")]
+        assert len(others) <= 1, "the one that was sent in part"
+        stage.relay.freeze(False)

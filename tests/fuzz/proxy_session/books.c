@@ -22,6 +22,20 @@ static void check_journal(const struct worker *w, const struct link *l)
     }
 }
 
+/* What it won't send for now does not lie there, where it would have no deadline. */
+static void check_unsent(const struct worker *w, const struct link *l)
+{
+    if (l->kind != LINK_SHARED || l->replica != 0 || (!l->stalled && service_serving(l->service))) {
+        return;
+    }
+    const struct journal *j = &l->journal;
+    for (uint32_t i = 0; i < j->count; i++) {
+        const struct session *s = worker_asker(w, journal_at(j, i)->asker);
+        CHECK(s == NULL || s->tentative != NULL ||
+              journal_state(j, journal_at(j, i)) != RECORD_UNSENT);
+    }
+}
+
 static void check_link(const struct worker *w, const struct link *l)
 {
     CHECK(l->state != LINK_CLOSED && l->transport != NULL);
@@ -29,6 +43,7 @@ static void check_link(const struct worker *w, const struct link *l)
     CHECK(l->session == NULL || l->session->link == l);
     CHECK((l->kind == LINK_WARM) == list_on(&l->in_set));
     check_journal(w, l);
+    check_unsent(w, l);
 }
 
 static uint32_t asked_of(const struct worker *w, const struct session *s)
