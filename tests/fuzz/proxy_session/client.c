@@ -515,11 +515,13 @@ void client_received(struct client *c, struct slice bytes)
 void client_proxy_closed(struct client *c)
 {
     const struct session *s = c->session;
+    const struct transport *t = c->transport;
     bool cut = c->scan.length > 0 || s->out.len > 0;
+    bool slow = s->scan.length > 0 && !t->all && t->arrived < buf_len(&t->in);
     TRACE("client %td closed, end %d cut %d\n", c - world.client, (int)s->end, cut);
     /* A client is never left because the primary is. */
     if (judged(c) && !c->gone && !c->excused) {
-        CHECK(cut ||
+        CHECK(cut || slow ||
               (s->state >= SESSION_CLOSING && (s->end == SESSION_END_UNCARRIED ||
                                                (s->end == SESSION_END_OUTPUT && c->held != 0))));
     }
