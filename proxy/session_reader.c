@@ -67,19 +67,26 @@ enum reads_way reader_settle(struct session *s)
     return way;
 }
 
-enum reads_way reader_way(struct session *s, const struct command *command)
+/* Answered here, once it is known that the client is served at all: its home tells that. */
+static bool needs_no_node(const struct session *s, enum command_class cls)
 {
-    switch ((int)command->cls) {
+    bool vetted = !service_shares(s->service) || (s->vetted && !s->set->needs_auth);
+    switch ((int)cls) {
     case COMMAND_QUIT:
     case COMMAND_RESET:
-    case COMMAND_HTTP:
+    case COMMAND_HTTP: return true;
     case COMMAND_DENIED:
     case COMMAND_REPLY:
-    case COMMAND_READONLY:
+    case COMMAND_READONLY: return vetted;
     case COMMAND_SETNAME:
-    case COMMAND_GETNAME: return READS_WAY_PRIMARY;
-    default: return s->multi_lost ? READS_WAY_PRIMARY : reader_settle(s);
+    case COMMAND_GETNAME: return vetted && service_shares(s->service) && !session_marks_link(s);
+    default: return s->multi_lost;
     }
+}
+
+enum reads_way reader_way(struct session *s, const struct command *command)
+{
+    return needs_no_node(s, command->cls) ? READS_WAY_PRIMARY : reader_settle(s);
 }
 
 bool reader_refuses(const struct session *s, const struct request *r)

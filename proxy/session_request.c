@@ -454,6 +454,13 @@ static bool find_node(struct session *s, const struct request *r, struct linkset
     return !*refused;
 }
 
+/* Whatever is known of the client. */
+static bool is_for_anybody(enum command_class cls)
+{
+    return cls == COMMAND_AUTH || cls == COMMAND_QUIT || cls == COMMAND_RESET ||
+           cls == COMMAND_HTTP;
+}
+
 bool request_send(struct session *s, const struct request *r)
 {
     struct linkset *replica = NULL;
@@ -461,7 +468,7 @@ bool request_send(struct session *s, const struct request *r)
     if (s->reads != READS_PRIMARY && !find_node(s, r, &replica, &refused)) {
         return refused;
     }
-    if (r->command->cls != COMMAND_AUTH && !is_vetted(s, replica)) {
+    if (!is_for_anybody(r->command->cls) && !is_vetted(s, replica)) {
         return false;
     }
     for (;;) {

@@ -290,6 +290,18 @@ def test_with_none_fit(stage, policy):
         assert client.ok("GET", "k") == b"value"
 
 
+def test_its_name_behind_the_end_of_its_replica(stage):
+    """With a link of its own the name is the server's business: that of another replica then."""
+    with stage.through(ONLY_HERE, fit=()), reader(stage) as client:
+        wait_until(lambda: home(stage), 10, "a replica that serves")
+        assert client.ok("CLIENT", "ID") > 0
+        gone = home(stage, client)
+        gone.node.kill()
+        assert client.ok("CLIENT", "SETNAME", "again") == "OK"
+        assert client.ok("CLIENT", "GETNAME") == b"again"
+        assert home(stage, client) not in (None, gone)
+
+
 def test_one_that_watches_stays(stage):
     """On the primary too, where it was served while no replica was fit."""
     with stage.through({**ONLY_HERE, "read-listen-policy": "prefer-replica"}, fit=()) as proxy, \
