@@ -51,6 +51,26 @@ void script_unref(struct script **where)
     }
 }
 
+#define GENERATION_BITS 16u /* enough to tell a primary from those a moment before */
+
+void script_note_absent(struct script *script, uint64_t generation, uint64_t asked_us)
+{
+    uint64_t mask = (1u << GENERATION_BITS) - 1;
+    uint64_t found = asked_us << GENERATION_BITS | (generation & mask);
+    uint64_t last = atomic_load_explicit(&script->absent, memory_order_relaxed);
+    while (last < found &&
+           !atomic_compare_exchange_weak_explicit(&script->absent, &last, found,
+                                                  memory_order_relaxed, memory_order_relaxed)) {
+    }
+}
+
+bool script_was_absent(const struct script *script, uint64_t generation, uint64_t since_us)
+{
+    uint64_t mask = (1u << GENERATION_BITS) - 1;
+    uint64_t found = atomic_load_explicit(&script->absent, memory_order_relaxed);
+    return (found & mask) == (generation & mask) && found >> GENERATION_BITS > since_us;
+}
+
 static unsigned digit(char c)
 {
     return (unsigned)(c >= 'a' ? c - 'a' + 10 : c - '0');

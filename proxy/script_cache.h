@@ -12,7 +12,8 @@
 
 struct script {
     _Atomic uint32_t refs;
-    bool loaded; /* by SCRIPT LOAD, not just seen in EVAL */
+    _Atomic uint64_t absent; /* see script_note_absent */
+    bool loaded;             /* by SCRIPT LOAD, not just seen in EVAL */
     uint64_t hash;
     char sha[SHA1_HEX];
     size_t len;
@@ -28,6 +29,13 @@ static inline struct slice script_body(const struct script *script)
 {
     return slice_of(script->body, script->len);
 }
+
+/* The primary of that generation was found without it by what was asked at that time of clock_us,
+ * by whichever worker. Of several such findings the latest counts. */
+void script_note_absent(struct script *script, uint64_t generation, uint64_t asked_us);
+/* True if that primary was found without it by what was asked behind that time. */
+bool script_was_absent(const struct script *script, uint64_t generation,
+                       uint64_t since_us) NODISCARD;
 
 struct script_entry {
     struct list_node node; /* among those kept, by age */

@@ -4,6 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/profile.h"
@@ -25,7 +26,8 @@ struct script_loader {
     size_t count, sent, answered;
     struct buf out, in;
     struct reply_scan scan;
-    uint64_t began_ms;
+    uint64_t began_ms, asked_us;
+    uint64_t generation; /* of the primary that is asked */
     struct wheel_timer timer;
 };
 
@@ -79,6 +81,7 @@ static void enter(struct script_loader *l)
     struct worker_service *ws = l->service;
     reply_scan_reset(&l->scan, REPLY_ELEMENTS_MAX);
     greeting_begin(&l->greeting, &l->who[l->who_now], slice_str(""), ws->config, GREET_STEPS);
+    l->generation = ws->now->generation;
     l->transport = transport_connect(ws->worker->loop, &ws->now->primary,
                                      ws->config->connect_timeout_ms, &loader_events, l);
     transport_secure(l->transport, ws->tls_nodes, &ws->now->primary_name);
@@ -107,6 +110,7 @@ static void ask(struct script_loader *l)
     }
     emit_command(&l->out, argv, argc);
     free(argv);
+    l->asked_us = clock_us();
 }
 
 /* `*N` and then `:1` or `:0` for each. Where the server does not tell, all are loaded. */
@@ -123,6 +127,7 @@ static void take_what_exists(struct script_loader *l, struct slice reply)
         if (at[1 + i * 4 + 1] == '1') {
             script_unref(&l->v[i]);
         } else {
+            script_note_absent(l->v[i], l->generation, l->asked_us);
             l->v[missing++] = l->v[i];
         }
     }

@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/limits.h"
 #include "proxy/resp/emit.h"
 #include "proxy/scripts.h"
@@ -15,6 +16,7 @@ struct healing {
     struct {
         char sha[SHA1_HEX];
         uint64_t came, asked; /* the moments when NOSCRIPT came, and when these were appended */
+        uint64_t came_us, asked_us; /* the same by the clock; came_us: the last NOSCRIPT */
     } v[HEALED_SCRIPTS_MAX];
     uint32_t count, answers;
 };
@@ -67,10 +69,11 @@ static void ask(struct session *s, struct slice words)
     link_ask(s->link, command_lookup_name(slice_str("ping")), own, words);
 }
 
-static bool asked_for(const struct healing *h, const char *sha)
+static bool asked_for(struct healing *h, const char *sha)
 {
     for (uint32_t i = 0; i < h->count; i++) {
         if (memcmp(h->v[i].sha, sha, SHA1_HEX) == 0) {
+            h->v[i].came_us = clock_us();
             return true;
         }
     }
@@ -87,6 +90,7 @@ static bool ask_for(struct session *s, struct healing *h, const struct script *s
     }
     memcpy(h->v[h->count].sha, script->sha, SHA1_HEX);
     h->v[h->count].came = h->v[h->count].asked = s->service->worker->moment;
+    h->v[h->count].came_us = h->v[h->count].asked_us = clock_us();
     h->count++;
     struct buf words = {0};
     struct slice sha = slice_of(script->sha, SHA1_HEX);
@@ -140,8 +144,10 @@ bool healing_takes(struct session *s, struct healing *h, struct slice reply)
     if (slice_eq(reply, slice_str("*1\r\n:0\r\n"))) {
         e->absent_generation = generation;
         e->absent_moment = h->v[i].asked;
+        script_note_absent(e->script, generation, h->v[i].asked_us);
         return true;
     }
-    return slice_eq(reply, slice_str("*1\r\n:1\r\n")) && e->absent_generation == generation &&
-           e->absent_moment >= h->v[i].came;
+    bool lacked = (e->absent_generation == generation && e->absent_moment >= h->v[i].came) ||
+                  script_was_absent(e->script, generation, h->v[i].came_us);
+    return lacked && slice_eq(reply, slice_str("*1\r\n:1\r\n"));
 }

@@ -10,7 +10,9 @@ import redis
 from support.case import failed_over, judged, one_node, scenario, two_primaries
 from support.fake_sentinel import CLOSE, NEVER, FakeNode, FakeSentinel, bulk
 from support.proxy import Proxy
+from support.relay import Rule
 from support.resp import ServerError, encode, encode_all
+from support.stage import Stage
 from support.wait import wait_until
 
 pytestmark = pytest.mark.exclusive
@@ -350,6 +352,23 @@ def test_many_clients_miss_it_at_once(one):
         assert int(node.call("GET", "n")) == len(done) > 0
         for client in found:
             assert isinstance(client.call("EVALSHA", sha(RAISE), 1, "n", 1), int)
+
+
+def test_loaded_for_all_while_one_asks():
+    """The hold ends and scripts are loaded, before a client's NOSCRIPT is made good."""
+    with contextlib.ExitStack() as stack:
+        stage = Stage(stack)
+        client = stack.enter_context(stage.proxy.connect(20))
+        client.ok("SCRIPT", "LOAD", RAISE)
+        stage.old.call("SCRIPT", "FLUSH")
+        late = stage.relay.add(Rule("delay", marker=b"EXISTS", seconds=1))
+        client.send(encode("EVALSHA", sha(RAISE), 1, "n", 1))
+        late.wait()
+        stage.announce()
+        stage.abort()
+        wait_until(lambda: has(stage.old, RAISE) == [1], 5, "loading")
+        assert client.read() == 1
+        assert stage.old.call("GET", "n") == b"1"
 
 
 def test_lost_by_a_restart(one):

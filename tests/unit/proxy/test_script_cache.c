@@ -136,6 +136,24 @@ static void test_many(void **state)
     script_cache_clear(&c);
 }
 
+/* Each primary has its own tale, and a finding from before the question proves nothing. */
+static void test_found_absent(void **state)
+{
+    (void)state;
+    struct script *script = script_new(slice_str("return 1"), false);
+    assert_false(script_was_absent(script, 0, 0));
+    script_note_absent(script, 7, 1000);
+    assert_true(script_was_absent(script, 7, 999));
+    assert_false(script_was_absent(script, 7, 1000));
+    assert_false(script_was_absent(script, 8, 999));
+    script_note_absent(script, 7, 900); /* another worker's news, late */
+    assert_true(script_was_absent(script, 7, 999));
+    script_note_absent(script, 8, 2000);
+    assert_true(script_was_absent(script, 8, 1500));
+    assert_false(script_was_absent(script, 7, 999));
+    script_unref(&script);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -145,6 +163,7 @@ int main(void)
         cmocka_unit_test(test_the_oldest_go_first),
         cmocka_unit_test(test_one_too_large_drops_nothing),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_found_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
