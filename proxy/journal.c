@@ -132,6 +132,15 @@ uint32_t journal_drop_unsent(struct journal *j, struct asker asker)
     return dropped;
 }
 
+uint32_t journal_first_unsent(const struct journal *j)
+{
+    uint32_t first = j->count;
+    while (first > 0 && journal_state(j, journal_at(j, first - 1)) == RECORD_UNSENT) {
+        first--;
+    }
+    return first;
+}
+
 void journal_finish_partial(struct journal *j)
 {
     for (uint32_t i = 0; i < j->count; i++) {

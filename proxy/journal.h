@@ -105,6 +105,8 @@ static inline void journal_answered(struct journal *j)
 /* Drops the whole requests of that asker of which not one byte was sent, our own on its behalf
  * included; returns how many. */
 uint32_t journal_drop_unsent(struct journal *j, struct asker asker);
+/* The first of the requests at the end of which no byte was given away; count: there are none. */
+uint32_t journal_first_unsent(const struct journal *j);
 /* A request sent in part counts as sent whole: somebody else sends the rest. */
 void journal_finish_partial(struct journal *j);
 /* Drops all requests but the oldest, which was sent whole, and their bytes. */

@@ -76,6 +76,20 @@ void link_settle(struct link *l)
     }
 }
 
+void link_take_unsent(struct link *l)
+{
+    link_settle(l);
+    uint32_t from = journal_first_unsent(&l->journal);
+    if (from == l->journal.count) {
+        return;
+    }
+    if (l->kind == LINK_SHARED) {
+        linkset_take_unsent(l, from);
+    } else if (l->kind == LINK_EXCLUSIVE) {
+        session_take_unsent(l->session, from);
+    }
+}
+
 void link_lost(struct link *l, enum link_end end)
 {
     if (l->replica != 0) {
@@ -248,9 +262,7 @@ static void on_stall_timer(struct wheel_timer *timer)
         nodes_failed(l->service, l->replica, link_end_word(LINK_END_STALLED));
     } else {
         service_hint(l->service, l->generation, HINT_STALLED);
-        if (l->kind == LINK_SHARED) {
-            linkset_take_unsent(l);
-        }
+        link_take_unsent(l);
     }
 }
 

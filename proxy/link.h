@@ -121,6 +121,9 @@ static inline bool link_has_room(const struct link *l)
 }
 /* Notes how much of what was given to the transport has been sent by now. */
 void link_settle(struct link *l);
+/* Nothing more is sent on it for now: what it has not sent waits with its sessions, and has their
+ * deadlines. It may close sessions, but not the link. */
+void link_take_unsent(struct link *l);
 /* For how long nothing has come although the oldest request was sent whole; 0 while none was. */
 uint64_t link_silent_ms(const struct link *l);
 /* Back-pressure from the client, and the end of a hold: reading goes on (with what was kept back).

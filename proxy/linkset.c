@@ -431,16 +431,12 @@ static uint32_t leave_those_judging(struct session **askers, uint32_t count)
     return left;
 }
 
-void linkset_take_unsent(struct link *l)
+void linkset_take_unsent(struct link *l, uint32_t from)
 {
     static const struct asker taken = {.slot = INT32_MAX};
     struct worker *w = l->service->worker;
     struct journal *j = &l->journal;
-    link_settle(l);
-    uint32_t from = j->count, count;
-    while (from > 0 && journal_state(j, journal_at(j, from - 1)) == RECORD_UNSENT) {
-        from--;
-    }
+    uint32_t count;
     struct session **askers = sort_out(l, from, &count);
     count = leave_those_judging(askers, count);
     for (uint32_t i = from; i < j->count; i++) {

@@ -78,8 +78,8 @@ void linkset_give_back(struct session *s);
  * it judge what it left. */
 void linkset_ready(struct link *l);
 void linkset_lost(struct link *l, enum link_end end);
-/* Nothing more is sent on a shared link for now: its sessions have back what it has not sent. */
-void linkset_take_unsent(struct link *l);
+/* link_take_unsent for a shared link; from: the first request that was not sent. */
+void linkset_take_unsent(struct link *l, uint32_t from);
 /* The link is being closed. */
 void linkset_forget(struct link *l);
 /* Takes what a session has on a shared link away from it, as if the link had been lost; what can't

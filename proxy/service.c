@@ -263,30 +263,19 @@ static void serve(struct worker_service *ws)
     ws->report_due = true;
 }
 
-/* Left on a link of its own, what was taken in this turn would have no deadline. */
-static void send_what_was_taken(struct link *l)
-{
-    if (list_on(&l->touched) && l->state != LINK_CLOSED) {
-        link_flush(l);
-    }
-}
-
 static void take_unsent(struct link *l)
 {
-    if (l->kind == LINK_SHARED && l->replica == 0) {
-        linkset_take_unsent(l);
+    if (l->replica == 0 && l->state == LINK_READY) {
+        link_take_unsent(l);
     }
 }
 
 void service_adopt(struct worker_service *ws, const struct topology_service *now)
 {
     const struct topology_service before = *ws->now;
-    bool moved = before.generation != now->generation;
-    if (before.state == SERVICE_SERVING && now->state != SERVICE_SERVING && !moved) {
-        service_for_each_link(ws, send_what_was_taken);
-    }
     ws->now = now;
     learn_commands(ws);
+    bool moved = before.generation != now->generation;
     bool stirred = moved || before.state != now->state;
     nodes_adopt(ws, stirred);
     if (before.state == SERVICE_SERVING && (moved || now->state != SERVICE_SERVING)) {

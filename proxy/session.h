@@ -254,6 +254,9 @@ void session_requests_done(struct session *s);
 /* What tentative keeps and what is unsent on its own link goes back to the session's input, in
  * order. That link stays where it is clean. */
 void session_take_back(struct session *s);
+/* link_take_unsent for a link of its own; from: the first request that was not sent. What the
+ * server is told for the session besides its requests stays, and all with it. */
+void session_take_unsent(struct session *s, uint32_t from);
 /* Bytes of a raw link. */
 void session_raw_bytes(struct session *s, struct block *block, struct slice bytes);
 

@@ -307,6 +307,35 @@ void session_take_back(struct session *s)
     blocking_back(s);
 }
 
+/* Nothing but its answers ties it to its link. */
+static bool asks_plainly(const struct session *s, uint32_t from)
+{
+    const struct journal *j = &s->link->journal;
+    bool plain = s->tentative == NULL && s->asked == NULL && s->subs == NULL &&
+                 s->tracking == NULL && s->redirect == NULL && s->restoring == 0 && !s->streaming &&
+                 !s->link->raw;
+    for (uint32_t i = from; plain && i < j->count; i++) {
+        plain = !journal_at(j, i)->asker.own;
+    }
+    return plain;
+}
+
+void session_take_unsent(struct session *s, uint32_t from)
+{
+    struct journal *j = &s->link->journal;
+    if (!asks_plainly(s, from)) {
+        return;
+    }
+    struct list items = {0};
+    for (uint32_t i = from; i < j->count; i++) {
+        put_again(s, &items, j, journal_at(j, i));
+    }
+    s->outstanding -= journal_drop_unsent(j, s->asker);
+    park_in_front(s, &items);
+    blocking_back(s);
+    session_pump(s);
+}
+
 void session_end(struct session *s, enum session_end end, const char *what)
 {
     log_limited(LOG_NOTICE, "session-closed", "service=%s reason=%s state=%s",

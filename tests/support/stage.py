@@ -1,6 +1,7 @@
 """A Sentinel that speaks on cue, the proxy, and two real nodes."""
 
 import tempfile
+import time
 
 from .cluster import Node
 from .fake_sentinel import FakeSentinel
@@ -28,10 +29,12 @@ class Stage:
         self.address = f"master mymaster {self.relay.address[0]} {self.relay.port}"
 
     def announce(self, event="+try-failover"):
-        """The leader begins a failover; returns when the proxy holds."""
+        """The leader begins a failover; returns when the proxy holds, its workers too, which hear
+        it a moment after the log."""
         self.sentinel.flags = "master,failover_in_progress"
         self.sentinel.publish(event, self.address)
         wait_until(lambda: self.proxy.entries("hold-begin"), 5, "the hold", 0.002)
+        time.sleep(0.05)
 
     def abort(self):
         self.sentinel.flags = "master"

@@ -193,8 +193,8 @@ static ssize_t parse(struct slice in, struct order *o)
         return in.n > 100 && !line ? -1 : 0;
     }
     if (line) {
-        for (char *word = o->word[0]; at < (size_t)(end - in.p) && in.p[at] != ' ' && n < 11;
-             at++) {
+        for (char *word = o->word[0];
+             at < (size_t)(end - in.p) && in.p[at] != ' ' && in.p[at] != '\r' && n < 11; at++) {
             word[n++] = in.p[at];
         }
         o->count = 1;
