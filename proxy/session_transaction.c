@@ -112,6 +112,19 @@ void transaction_queued_frame(struct session *s, const struct command *command, 
     }
 }
 
+/* MULTI alone, and what was queued once it is taken: were MULTI refused, that would run at once. */
+static void say_again(struct session *s, bool queued)
+{
+    struct transaction_at at = {0};
+    struct slice frame, answer;
+    for (bool first = true; transaction_next(s->transaction, &at, &frame, &answer); first = false) {
+        if (first != queued) {
+            session_say(s, ASK_TRANSACTION, frame);
+            s->service->report.resent++;
+        }
+    }
+}
+
 void transaction_say(struct session *s)
 {
     struct transaction *t = s->transaction;
@@ -125,17 +138,16 @@ void transaction_say(struct session *s)
     s->link->dirty = true; /* frames of any form */
     s->link->follows = t->follows || s->subs != NULL;
     transaction_again(t);
-    struct transaction_at at = {0};
-    struct slice frame, answer;
-    while (transaction_next(t, &at, &frame, &answer)) {
-        session_say(s, ASK_TRANSACTION, frame);
-        s->service->report.resent++;
-    }
+    say_again(s, false);
 }
 
 void transaction_said(struct session *s, struct slice reply)
 {
+    bool begins = s->transaction->compared == 0;
     if (transaction_same(s->transaction, reply)) {
+        if (begins) {
+            say_again(s, true);
+        }
         return;
     }
     bool refused = is_refusal(reply);
