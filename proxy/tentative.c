@@ -234,18 +234,21 @@ static bool answer_is_safe(struct session *s, const struct record *r, struct sli
 void tentative_keep(struct session *s, const struct record *r, struct slice reply)
 {
     struct tentative *t = s->tentative;
-    t->safe = t->safe && answer_is_safe(s, r, reply);
+    const struct journal *j = &s->link->journal;
+    bool whole = journal_has(j, r); /* else it is too large to be sent again */
+    t->safe = t->safe && whole && answer_is_safe(s, r, reply);
     s->link->unblock = UNBLOCK_NONE;
     if (r->asker.own) {
         return;
     }
-    const struct journal *j = &s->link->journal;
     struct kept *k = xcalloc(1, sizeof *k);
     k->command = r->command;
     k->mute = r->asker.mute;
-    size_t n = journal_bytes(j, r);
-    journal_copy(j, r, buf_reserve(&k->frame, n));
-    buf_commit(&k->frame, n);
+    if (whole) {
+        size_t n = journal_bytes(j, r);
+        journal_copy(j, r, buf_reserve(&k->frame, n));
+        buf_commit(&k->frame, n);
+    }
     buf_append(&k->reply, reply);
     t->reply_bytes += reply.n;
     list_append(&t->kept, &k->node);
