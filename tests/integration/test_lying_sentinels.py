@@ -124,7 +124,7 @@ def test_one_brings_others_that_say_the_same(learn):
                    sentinel_settings={"learn": learn}) as proxy:
             wait_until(lambda: proxy.call("PING") == "PONG", what="a primary")
             if learn == "yes":
-                wait_until(lambda: changes(proxy)[-1] == (joined(false.address), "1"), 10,
+                wait_until(lambda: changes(proxy)[-1:] == [(joined(false.address), "1")], 10,
                            f"the majority to be believed\n{proxy.log()}")
             else:
                 goes_on(proxy, 2.5)  # more than two polls
