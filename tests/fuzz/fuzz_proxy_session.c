@@ -21,6 +21,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv);
 
 #define STEPS_MAX 300u
 #define HEAL_MAX  400u
+#define HOLD_MS   2000u
 
 struct world world;
 
@@ -179,7 +180,7 @@ static void publish(enum service_state state, bool moves, unsigned node)
     }
     world.released = state == SERVICE_SERVING && !moves;
     published.state = state;
-    published.hold_timeout_ms = 2000;
+    published.hold_timeout_ms = HOLD_MS;
     struct topology *t = topology_new(1);
     t->serial = ++published_serial;
     t->service[0] = published;
@@ -574,6 +575,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
     struct config_service service = {.name = name,
                                      .links_per_profile = 1,
                                      .client_output_limit = 64u << 20,
+                                     .hold_timeout_ms = HOLD_MS,
                                      .hold_grace_ms = 50,
                                      .stall_timeout_ms = 250,
                                      .connect_timeout_ms = 1000,
