@@ -112,6 +112,23 @@ def test_38_another_answer(case, client, ending):
     assert client.call("EXEC") == [1]
 
 
+def test_38_multi_itself_is_refused(case, client):
+    """What was queued behind it must not come to a node that would run it at once."""
+    node, _, proxy = case
+    aborted = len(proxy.entries("transaction-aborted"))
+    queue(client, ("SET", "k", "v"), ("INCR", "n"))
+    node.call("CONFIG", "RESETSTAT")
+    node.call("ACL", "SETUSER", "default", "-multi")
+    try:
+        cut(case)
+        wait_until(lambda: len(proxy.entries("transaction-aborted")) > aborted, 5, "the difference")
+        assert client.call("EXEC") == ABORTED
+    finally:
+        node.call("ACL", "SETUSER", "default", "+multi")
+    assert (calls(node, "set"), calls(node, "incr")) == (0, 0)
+    assert client.ok("MGET", "k", "n") == [None, None]
+
+
 @pytest.mark.parametrize("differs", [False, True], ids=["same", "other"])
 def test_38_of_a_subscriber(case, client, differs):
     """RESP3: its subscriptions are had again outside of the transaction, whatever becomes of it."""
