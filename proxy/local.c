@@ -141,11 +141,11 @@ void local_answer(struct session *s, const struct command *command, const struct
         session_finish(s, SESSION_END_PROTOCOL);
     } else if (command->cls == COMMAND_RESET) {
         reset(s);
-    } else if (command->cls == COMMAND_DENIED && !s->set->needs_auth) {
+    } else if (command->cls == COMMAND_DENIED && !session_needs_auth(s)) {
         deny(s, command);
     } else if (s->multi || (s->watch_lost && command->cls == COMMAND_MULTI)) {
         answer_lost_transaction(s, command);
-    } else if (s->set->needs_auth) {
+    } else if (session_needs_auth(s)) {
         say_noauth(s, command);
     } else if (command->cls == COMMAND_REPLY && !s->refused && s->set->refused == GREET_STEPS) {
         mute_set(s, args);

@@ -205,11 +205,20 @@ void session_drain(struct session *s);
 /* The time for that is over: waiting requests are answered as not executed, those in flight as in
  * doubt, then it ends. */
 void session_drain_now(struct session *s);
+/* Whether its node wants a password that it has not given. Who was let in on a link of its own
+ * stays in, whatever others are told by now. */
+static inline bool session_needs_auth(const struct session *s)
+{
+    const struct link *l = s->link;
+    bool let_in =
+        l != NULL && l->kind == LINK_EXCLUSIVE && l->state == LINK_READY && !l->needs_auth;
+    return s->set->needs_auth && !let_in;
+}
 /* Whether the client has given a password or needs none. Where it is the server's to judge that is
  * known once it was asked. Tighter limits hold for one that has to. */
 static inline bool session_authenticated(const struct session *s)
 {
-    return !s->set->needs_auth && s->gate != GATE_SHUT;
+    return !session_needs_auth(s) && s->gate != GATE_SHUT;
 }
 /* True while a request is in flight or waits. */
 bool session_busy(const struct session *s);

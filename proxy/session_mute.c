@@ -21,7 +21,7 @@ static bool mode_of(const struct args *args, enum replies *mode)
 /* Only a link tells whether the server wants a password first. */
 bool mute_is_known(const struct session *s)
 {
-    if (s->set->needs_auth) {
+    if (session_needs_auth(s)) {
         return false;
     }
     if (s->mutes || profile_has_password(&s->set->profile, s->service->config)) {

@@ -1,5 +1,6 @@
 /* Sessions of read-listen: see session_reads.h. */
 #include "proxy/linkset.h"
+#include "proxy/session_input.h"
 #include "proxy/session_mute.h"
 #include "proxy/session_reads.h"
 #include "proxy/session_restore.h"
@@ -70,7 +71,7 @@ enum reads_way reader_settle(struct session *s)
 /* Answered here, once it is known that the client is served at all: its home tells that. */
 static bool needs_no_node(const struct session *s, enum command_class cls)
 {
-    bool vetted = !service_shares(s->service) || (s->vetted && !s->set->needs_auth);
+    bool vetted = !service_shares(s->service) || (s->vetted && !session_needs_auth(s));
     switch ((int)cls) {
     case COMMAND_QUIT:
     case COMMAND_RESET:
@@ -94,16 +95,20 @@ bool reader_refuses(const struct session *s, const struct request *r)
     bool unseen = r->command->cls == COMMAND_REPLY
                       ? mute_ends_framing(s, r)
                       : s->subs != NULL && listening_ends_framing(s, r->command);
-    return (!command_only_reads(r->command) || unseen) && !s->multi_lost && !s->set->needs_auth;
+    return (!command_only_reads(r->command) || unseen) && !s->multi_lost;
 }
 
-bool reader_refuse(struct session *s)
+bool reader_refuse(struct session *s, const struct request *r)
 {
     if (s->outstanding > 0 || s->tentative != NULL) {
         return false;
     }
     session_stop_waiting(s);
-    session_give_str(s, refusal);
+    if (session_needs_auth(s)) {
+        say_noauth(s, r->command);
+    } else {
+        session_give_str(s, refusal);
+    }
     if (s->multi) {
         transaction_spoil(s);
     }

@@ -82,8 +82,9 @@ enum reads_way reader_settle(struct session *s);
 enum reads_way reader_way(struct session *s, const struct command *command);
 /* True if r must not be sent for a client that only reads. */
 bool reader_refuses(const struct session *s, const struct request *r);
-/* Answers it as a replica would. False: it is not its turn yet. */
-bool reader_refuse(struct session *s);
+/* Answers it as a replica would, and without asking one: it may have been promoted, or be another
+ * one by then. False: it is not its turn yet. */
+bool reader_refuse(struct session *s, const struct request *r);
 
 /* With a node not to be had, for the reason that nodes_choose gave. */
 enum reads_way reads_without_node(struct session *s, enum choice choice);

@@ -334,8 +334,10 @@ static void shut_out(struct session *s)
 void session_link_ready(struct session *s)
 {
     if (!s->set->profile.authenticated) {
+        /* None lets it in: this one was asked all the same, for its words. */
+        bool for_words = s->set->needs_auth && !service_shares(s->service);
         linkset_ready(s->link);
-        if (s->link->replica != 0 && s->link->needs_auth) {
+        if (s->link->replica != 0 && s->link->needs_auth && !for_words) {
             link_close(&s->link, LINK_END_GREETING); /* another node may let it in */
         } else if (service_shares(s->service) && s->link->needs_auth && !s->set->needs_auth) {
             shut_out(s);

@@ -172,7 +172,7 @@ static enum route decide(const struct session *s, const struct request *r, const
                        (s->subs == NULL || s->set->profile.resp == 3), /* else it is refused */
         .args = r->args != NULL ? r->args->count : 0,
         .refused = is_whole(l) ? GREET_STEPS : s->set->refused,
-        .needs_auth = s->set->needs_auth,
+        .needs_auth = session_needs_auth(s),
         .bare = l != NULL && l->bare_from != GREET_STEPS,
     };
     return route_decide(&in);
@@ -241,7 +241,7 @@ static void wait_for_node(struct session *s, struct linkset *set)
  * The primary tells it; while there is none, the replica for what it is asked. */
 static bool is_vetted(struct session *s, struct linkset *replica)
 {
-    if ((s->vetted && !s->set->needs_auth) || !service_shares(s->service)) {
+    if ((s->vetted && !session_needs_auth(s)) || !service_shares(s->service)) {
         return true;
     }
     if (!s->set->profile.authenticated && !list_on(&s->set->in_service)) {
@@ -435,7 +435,7 @@ bool request_take_aloud(struct session *s, const struct request *r)
 bool request_take_admitted(struct session *s, const struct request *r)
 {
     if (s->reader && reader_refuses(s, r)) {
-        return reader_refuse(s);
+        return reader_refuse(s, r);
     }
     return r->command->may_block ? blocking_take(s, r) : request_send(s, r);
 }

@@ -196,6 +196,23 @@ def test_a_replica_that_was_promoted_a_moment_ago(stage):
             assert node.calls("eval") == 0
 
 
+def test_the_last_replica_lets_nobody_new_in(stage):
+    """Who is connected to it stays in; what may write is not sent to it all the same."""
+    settings = {**ONLY_HERE, "links": "exclusive", "proxy.workers": 1}
+    with stage.through(settings, fit=()) as proxy, reader(stage) as client:
+        wait_until(lambda: home(stage), 10, "a replica that serves")
+        shut = home(stage, client)
+        other, = (replica.node for replica in stage.replicas if replica is not shut)
+        other.kill()
+        wait_until(lambda: proxy.entries("replica-unfit"), 10, "the other one to be known as down")
+        with shut.node.connect() as direct, reader(stage) as newcomer:
+            direct.ok("ACL", "SETUSER", "default", ">secret")
+            assert newcomer.call("GET", "k").code == "NOAUTH"
+            assert client.call("SET", "k", "written") == READONLY
+            assert b"errorstat_READONLY" not in direct.ok("INFO", "errorstats")
+            assert client.ok("GET", "k") == b"value"
+
+
 @pytest.mark.tls
 @pytest.mark.parametrize("how", ["killed", "stopped", "promoted"])
 def test_a_session_moves_when_its_replica_goes(stage, how):

@@ -3,6 +3,7 @@ become another, in whatever order and with whatever success."""
 
 import contextlib
 import random
+import re
 
 import pytest
 
@@ -15,6 +16,7 @@ from support.wait import wait_until
 USERS = ("default", "alice", "bob")
 WRONG = ServerError("WRONGPASS invalid username-password pair or user is disabled.")
 NOAUTH = ServerError("NOAUTH Authentication required.")
+SPOILT = ServerError("EXECABORT Transaction discarded because of previous errors.")
 
 
 @pytest.fixture(name="setup", scope="module")
@@ -300,6 +302,29 @@ def test_password_set_while_clients_are_connected():
         assert waiting.ok("GET", "k") == b"v"
         assert old[0].ok("INCR", "n") == 11
         assert late.ok("GET", "k") == b"v"
+
+
+@pytest.mark.parametrize("denied", [False, True], ids=["runs", "spoilt"])
+def test_password_set_while_a_transaction_is_open(denied):
+    """Who has a connection of its own stays in on it when others no longer get one: its transaction
+    ends by what the server says, and nothing said later falls into it."""
+    settings = {"links": "shared", "deny-commands": "keys"}
+    with one_node(settings) as (node, proxy), proxy.connect() as client, proxy.connect() as other:
+        assert client.pipeline([("MULTI",), ("INCR", "n")]) == ["OK", "QUEUED"]
+        assert other.call("GET", "n") is None
+        node.configure([], [("requirepass", "pw")])
+        with Conn(node.address) as conn:
+            conn.ok("CONFIG", "SET", "requirepass", "pw")
+            for line in conn.ok("CLIENT", "LIST").decode().splitlines():
+                if " multi=-1 " in line and " cmd=client" not in line:
+                    conn.call("CLIENT", "KILL", "ID", re.search(r"id=(\d+)", line).group(1))
+        wait_until(lambda: other.call("GET", "n") == NOAUTH, 5, "the others to be out")
+        if denied:
+            assert client.call("KEYS", "*").code == "NOPERM"
+        assert client.call("EXEC") == (SPOILT if denied else [1])
+        assert client.call("GET", "n") == NOAUTH
+        assert client.ok("AUTH", "pw") == "OK"
+        assert client.ok("GET", "n") == (None if denied else b"1")
 
 
 def test_decode_of_both_protocols(setup):
