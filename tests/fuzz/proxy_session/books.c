@@ -36,6 +36,16 @@ static void check_unsent(const struct worker *w, const struct link *l)
     }
 }
 
+/* Where all is answered nothing can fall into a transaction that the client knows nothing of. */
+static void check_transaction(const struct link *l)
+{
+    const struct conn *c = l->transport->peer.conn;
+    if (!world.evil && c != NULL && !l->raw && l->state == LINK_READY && l->journal.count == 0 &&
+        conn_in_multi(c)) {
+        CHECK(l->session != NULL && l->session->multi && !l->session->multi_lost);
+    }
+}
+
 static void check_link(const struct worker *w, const struct link *l)
 {
     CHECK(l->state != LINK_CLOSED && l->transport != NULL);
@@ -44,6 +54,7 @@ static void check_link(const struct worker *w, const struct link *l)
     CHECK((l->kind == LINK_WARM) == list_on(&l->in_set));
     check_journal(w, l);
     check_unsent(w, l);
+    check_transaction(l);
 }
 
 static uint32_t asked_of(const struct worker *w, const struct session *s)

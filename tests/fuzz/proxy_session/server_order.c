@@ -167,6 +167,11 @@ unsigned conn_channels(const struct conn *c)
     return c->channels;
 }
 
+bool conn_in_multi(const struct conn *c)
+{
+    return c->multi;
+}
+
 static void confirm(struct conn *c, bool on, int channel, struct buf *out)
 {
     unsigned bit = channel < 0 ? 0 : 1u << channel;

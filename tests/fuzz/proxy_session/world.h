@@ -205,6 +205,7 @@ void conn_handle(struct conn *c, unsigned most, enum mood mood);
 struct conn *conn_at(unsigned index);
 /* What it has subscribed to. */
 unsigned conn_channels(const struct conn *c);
+bool conn_in_multi(const struct conn *c);
 /* A message for all connections of that node which have subscribed to it. */
 void node_publish(unsigned node, unsigned channel);
 struct transport *conn_transport(struct conn *c);
