@@ -239,7 +239,8 @@ static void check_replica(const struct conn *c, const struct order *o)
     const struct link *l = c->transport->owner;
     const struct request *r = o->tag >= 0 ? &world.request[o->tag] : NULL;
     bool get = o->verb == VERB_OTHER && strcasecmp(o->word[0], "GET") == 0;
-    CHECK(l->replica == 0 || l->state != LINK_READY || get || o->verb == VERB_PING ||
+    bool name = o->verb == VERB_CLIENT && strcasecmp(o->word[1], "SETNAME") == 0 && r == NULL;
+    CHECK(l->replica == 0 || l->state != LINK_READY || get || o->verb == VERB_PING || name ||
           world.readers);
     CHECK(l->replica == 0 || r == NULL || repeatable(r->kind) || r->kind == KIND_EXEC ||
           r->kind == KIND_WAIT || world.evil);
