@@ -16,6 +16,7 @@ from support.resp import ServerError, encode
 from support.wait import wait_until
 
 MIB = 1 << 20
+LOADING = b"-LOADING Redis is loading the dataset in memory\r\n"
 IN_DOUBT = ("INDOUBT The primary was lost after the command was sent; it may or may not have been, "
             "or may still be, executed")
 
@@ -211,6 +212,30 @@ def test_the_largest_request_that_is_kept():
         with scripted({"GET": lambda _, a=answers: next(a)}, {"retain-max": "64k"}) as \
                 (_, _, proxy), proxy.connect() as client:
             assert client.call("GET", "k" * size) == reply
+
+
+class Unwilling(FakeNode):
+    """Refuses each SET, one after the other."""
+
+    def answer(self, client, args):
+        if args[0] != b"SET":
+            return super().answer(client, args)
+        self.later(client, 0.4 * len(self.requests("SET")), LOADING)
+        return NEVER
+
+
+def test_one_that_is_not_kept_is_refused_behind_another():
+    """limit: retain-max. What was kept of the other can't be said again alone: both are told."""
+    with Unwilling() as node, FakeSentinel(node.address, epoch=1) as sentinel, \
+            Proxy([sentinel.address], {"links": "exclusive", "retain-max": "64k"}) as proxy, \
+            proxy.connect(10) as client:
+        proxy.wait_serving()
+        small, large = encode("SET", "k", "v"), encode("SET", "k", "v" * 70_000)
+        client.send(small + large[:60_000])
+        wait_until(lambda: node.requests("SET"), 5, "the small one")
+        client.send(large[60_000:])
+        assert [client.read_frame(), client.read_frame()] == [LOADING, LOADING]
+        assert len(node.requests("SET")) == 2
 
 
 def test_sentinels_that_must_agree():
