@@ -307,15 +307,16 @@ void session_take_back(struct session *s)
     blocking_back(s);
 }
 
-/* Nothing but its answers ties it to its link. */
+/* Nothing but their answers ties these requests to its link. */
 static bool asks_plainly(const struct session *s, uint32_t from)
 {
     const struct journal *j = &s->link->journal;
-    bool plain = s->tentative == NULL && s->asked == NULL && s->subs == NULL &&
-                 s->tracking == NULL && s->redirect == NULL && s->restoring == 0 && !s->streaming &&
-                 !s->link->raw;
+    bool keeps_books = s->subs != NULL || s->tracking != NULL; /* of what changes either of them */
+    bool plain = s->tentative == NULL && s->asked == NULL && s->redirect == NULL &&
+                 s->restoring == 0 && !s->streaming && !s->link->raw;
     for (uint32_t i = from; plain && i < j->count; i++) {
-        plain = !journal_at(j, i)->asker.own;
+        const struct record *r = journal_at(j, i);
+        plain = !r->asker.own && (!keeps_books || r->command->link == COMMAND_SHARED);
     }
     return plain;
 }

@@ -46,15 +46,19 @@ def test_a_transaction_that_waited_too_long_and_what_follows_it():
         assert node.call("EXISTS", "k") == 0
 
 
-@pytest.mark.parametrize("links", ["shared", "exclusive"])
-def test_a_hold_in_the_turn_in_which_requests_came(links):
+@pytest.mark.parametrize("links, ties", [
+    ("shared", ("PING",)), ("exclusive", ("PING",)), ("shared", ("SUBSCRIBE", "channel")),
+    ("shared", ("CLIENT", "TRACKING", "ON")),
+], ids=["shared", "exclusive", "subscribed", "tracking"])
+def test_a_hold_in_the_turn_in_which_requests_came(links, ties):
     """Each was sent, and its answer may be kept back until the hold ends; or it waits and has a
     deadline. None is left lying on a link."""
     with contextlib.ExitStack() as stack:
         stage = Stage(stack, **{"hold-timeout": "300ms", "proxy.workers": 1, "links": links})
         clients = [stack.enter_context(stage.proxy.connect(20)) for _ in range(300)]
         for client in clients:
-            assert client.call("PING") == "PONG"
+            client.ok("HELLO", 3)
+            client.ok(*ties)
         stage.proxy.process.pause()
         for number, client in enumerate(clients):
             client.send(encode("INCR", f"n{number}"))
