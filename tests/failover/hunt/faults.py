@@ -144,7 +144,7 @@ class Faults:
                 if pulse.slowest > HOLD_GRACE:
                     self.slow.append(self.times[-1])
                 return
-            except AssertionError as error:
+            except (AssertionError, Spoiled) as error:
                 if time.monotonic() > over:
                     raise Spoiled(f"Sentinel made no failover in {MOVE_SECONDS} s") from error
 

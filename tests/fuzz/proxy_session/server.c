@@ -133,11 +133,22 @@ static void forget_queue(struct conn *c)
 {
     for (unsigned i = 0; i < c->queued_in; i++) {
         int tag = c->queue_in[i];
-        if (tag >= 0 && !world.request[tag].executed) {
+        if (!world.request[tag].executed) {
             not_executed(tag);
         }
     }
     c->queued_in = 0;
+}
+
+/* Said again where MULTI was refused, it may be there. */
+static void queue(struct conn *c, int tag)
+{
+    for (unsigned i = 0; i < c->queued_in; i++) {
+        if (c->queue_in[i] == tag) {
+            return;
+        }
+    }
+    c->queue_in[c->queued_in++] = tag;
 }
 
 static void count_order(struct conn *c, const struct order *o)
@@ -160,8 +171,8 @@ static void count_order(struct conn *c, const struct order *o)
         }
         c->multi_in = false;
         c->queued_in = 0;
-    } else if (c->multi_in) {
-        c->queue_in[c->queued_in++] = o->tag;
+    } else if (c->multi_in && o->tag >= 0) {
+        queue(c, o->tag);
     }
 }
 
