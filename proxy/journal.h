@@ -50,7 +50,10 @@ struct record {
     uint64_t begin, end; /* stream offsets; end == UINT64_MAX while the frame is still arriving */
     const struct command *command;
     struct asker asker;
-    uint32_t names; /* of channels, where each is answered */
+    union {
+        uint32_t names;    /* of channels, where each is answered */
+        uint32_t asked_us; /* EVALSHA: when it was put here, the low bits of clock_us */
+    };
 };
 
 struct journal {

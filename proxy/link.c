@@ -438,9 +438,16 @@ static void greeting_refused(struct link *l)
 
 static void greet(struct link *l, struct slice bytes)
 {
+    const struct greeting *g = &l->greeting;
     switch (greeting_feed(&l->greeting, bytes)) {
     case GREETING_MORE: return;
-    case GREETING_DONE: ready(l); return;
+    case GREETING_DONE:
+        if (buf_len(&g->out) > 0 || buf_len(&g->in) > 0) {
+            link_lost(l, LINK_END_GREETING); /* it answers what it was not asked */
+        } else {
+            ready(l);
+        }
+        return;
     case GREETING_REFUSED: greeting_refused(l); return;
     case GREETING_OTHER_ROLE:
         if (l->replica == 0) {

@@ -53,15 +53,19 @@ void script_unref(struct script **where)
 
 #define GENERATION_BITS 16u /* enough to tell a primary from those a moment before */
 
-void script_note_absent(struct script *script, uint64_t generation, uint64_t asked_us)
+static void note(struct script *script, uint64_t found)
 {
-    uint64_t mask = (1u << GENERATION_BITS) - 1;
-    uint64_t found = asked_us << GENERATION_BITS | (generation & mask);
     uint64_t last = atomic_load_explicit(&script->absent, memory_order_relaxed);
     while (last < found &&
            !atomic_compare_exchange_weak_explicit(&script->absent, &last, found,
                                                   memory_order_relaxed, memory_order_relaxed)) {
     }
+}
+
+void script_note_absent(struct script *script, uint64_t generation, uint64_t read_us)
+{
+    uint64_t mask = (1u << GENERATION_BITS) - 1;
+    note(script, read_us << GENERATION_BITS | (generation & mask));
 }
 
 bool script_was_absent(const struct script *script, uint64_t generation, uint64_t since_us)
@@ -153,6 +157,13 @@ static struct script_entry *oldest(const struct script_cache *c)
 void script_cache_add(struct script_cache *c, struct script *script)
 {
     struct script_entry *known = find(c, script->sha);
+    if (known != NULL && known->script->loaded == script->loaded &&
+        (uintptr_t)script < (uintptr_t)known->script) {
+        note(script, atomic_load_explicit(&known->script->absent, memory_order_relaxed));
+        script_unref(&known->script);
+        known->script = script;
+        return;
+    }
     if (script->len + SCRIPT_OVERHEAD > c->limit ||
         (known != NULL && (known->script->loaded || !script->loaded))) {
         script_unref(&script);

@@ -30,10 +30,11 @@ static inline struct slice script_body(const struct script *script)
     return slice_of(script->body, script->len);
 }
 
-/* The primary of that generation was found without it by what was asked at that time of clock_us,
- * by whichever worker. Of several such findings the latest counts. */
-void script_note_absent(struct script *script, uint64_t generation, uint64_t asked_us);
-/* True if that primary was found without it by what was asked behind that time. */
+/* The primary of that generation was found without it, by whichever worker, or has it since it was
+ * found without; and that was read at this time of clock_us. Of several such times the latest
+ * counts. */
+void script_note_absent(struct script *script, uint64_t generation, uint64_t read_us);
+/* True if that was read behind that time. */
 bool script_was_absent(const struct script *script, uint64_t generation,
                        uint64_t since_us) NODISCARD;
 
@@ -41,8 +42,6 @@ struct script_entry {
     struct list_node node; /* among those kept, by age */
     struct script_entry *same_hash, *same_sha;
     struct script *script;
-    /* The primary of that generation was found without it; asked at that moment of the worker. */
-    uint64_t absent_generation, absent_moment;
 };
 
 /* Counted for each body besides its bytes. */
@@ -61,7 +60,8 @@ bool script_cache_has(const struct script_cache *c, struct slice body, bool load
 /* By SHA1 in hex of any case; NULL: not kept. */
 struct script_entry *script_cache_find(const struct script_cache *c, struct slice sha) NODISCARD;
 /* Takes over the reference. Past the limit the oldest are dropped: those only seen before those
- * that were loaded. A body too large for the limit is not kept. */
+ * that were loaded. A body too large for the limit is not kept. Of two copies, as two workers made
+ * them, all that are given both keep the same one. */
 void script_cache_add(struct script_cache *c, struct script *script);
 /* How many are kept. */
 size_t script_cache_count(const struct script_cache *c);

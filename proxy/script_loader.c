@@ -22,11 +22,12 @@ struct script_loader {
     struct transport *transport;
     struct greeting greeting;
     bool greeted, asked; /* asked: SCRIPT EXISTS was answered */
+    bool found;          /* ... and told what is missing */
     struct script **v;   /* what is to be loaded */
     size_t count, sent, answered;
     struct buf out, in;
     struct reply_scan scan;
-    uint64_t began_ms, asked_us;
+    uint64_t began_ms;
     uint64_t generation; /* of the primary that is asked */
     struct wheel_timer timer;
 };
@@ -110,7 +111,6 @@ static void ask(struct script_loader *l)
     }
     emit_command(&l->out, argv, argc);
     free(argv);
-    l->asked_us = clock_us();
 }
 
 /* `*N` and then `:1` or `:0` for each. Where the server does not tell, all are loaded. */
@@ -123,11 +123,12 @@ static void take_what_exists(struct script_loader *l, struct slice reply)
         return;
     }
     size_t missing = 0;
+    l->found = true;
     for (size_t i = 0; i < l->count; i++) {
         if (at[1 + i * 4 + 1] == '1') {
             script_unref(&l->v[i]);
         } else {
-            script_note_absent(l->v[i], l->generation, l->asked_us);
+            script_note_absent(l->v[i], l->generation, clock_us());
             l->v[missing++] = l->v[i];
         }
     }
@@ -184,6 +185,9 @@ static bool take_reply(struct script_loader *l, struct slice reply)
         refused(l, slice_of(reply.p + 1, reply.n - 3));
         return false;
     } else {
+        if (l->found) {
+            script_note_absent(l->v[l->answered], l->generation, clock_us());
+        }
         l->answered++;
     }
     if (l->answered < l->count) {

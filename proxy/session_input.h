@@ -68,9 +68,10 @@ void session_script_accepted(struct session *s, const struct record *r);
  * server's: a script may say it too, after it wrote. So the server is asked, behind it and on the
  * same link, whether it has the script, and is given it. If it had not, the request is sent again,
  * once; by the rule for refusals (tentative.h), so only if nothing in flight behind it did anything
- * but read. If it had, somebody may just have given it the script: it is known that it was missing
- * when the NOSCRIPT came, if another session of this worker has asked since, and was told so. What
- * can't be known is the client's to hear: NOSCRIPT as it came.
+ * but read. If it had, somebody may just have given it the script: it is taken for missing then if
+ * whoever did so, in any worker, heard that it was, or that it has it now, since EVALSHA was sent.
+ * The server is asked a few times, as that may be yet to be heard. What can't be known is the
+ * client's to hear: NOSCRIPT as it came.
  *
  * In a transaction there is no such word to be taken back; scripts.h serves there. */
 struct healing;

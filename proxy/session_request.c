@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 
+#include "proxy/base/clock.h"
 #include "proxy/base/limits.h"
 #include "proxy/base/log.h"
 #include "proxy/client_auth.h"
@@ -391,6 +392,9 @@ static bool submit(struct session *s, const struct request *r, const struct aim 
         asker.mute = s->hushed;
         journal_begin(&l->journal, r->command, asker);
         s->outstanding++;
+        if (r->command->script == SCRIPT_SHA) {
+            journal_at(&l->journal, l->journal.count - 1)->asked_us = (uint32_t)clock_us();
+        }
         if (!s->multi &&
             (r->command->cls == COMMAND_SUBSCRIBE || r->command->cls == COMMAND_MONITOR)) {
             listening_asked(s, r->args != NULL ? r->args->count : s->scan.argc);

@@ -15,8 +15,8 @@
 struct healing {
     struct {
         char sha[SHA1_HEX];
-        uint64_t came, asked; /* the moments when NOSCRIPT came, and when these were appended */
-        uint64_t came_us, asked_us; /* the same by the clock; came_us: the last NOSCRIPT */
+        uint64_t asked_us; /* when the last one that was answered NOSCRIPT was asked */
+        bool found;        /* to be missing */
     } v[HEALED_SCRIPTS_MAX];
     uint32_t count, answers;
 };
@@ -69,29 +69,21 @@ static void ask(struct session *s, struct slice words)
     link_ask(s->link, command_lookup_name(slice_str("ping")), own, words);
 }
 
-static bool asked_for(struct healing *h, const char *sha)
+/* By the clock of now, which the low bits were taken from not long ago. */
+static uint64_t whole_time(uint32_t low)
 {
-    for (uint32_t i = 0; i < h->count; i++) {
-        if (memcmp(h->v[i].sha, sha, SHA1_HEX) == 0) {
-            h->v[i].came_us = clock_us();
-            return true;
-        }
-    }
-    return false;
+    uint64_t now = clock_us();
+    return now - (uint32_t)((uint32_t)now - low);
 }
 
-static bool ask_for(struct session *s, struct healing *h, const struct script *script)
+static bool ask_again(struct session *s, struct healing *h, const struct script *script,
+                      uint64_t asked_us)
 {
-    if (asked_for(h, script->sha)) {
-        return true;
-    }
     if (h->count == HEALED_SCRIPTS_MAX) {
         return false;
     }
     memcpy(h->v[h->count].sha, script->sha, SHA1_HEX);
-    h->v[h->count].came = h->v[h->count].asked = s->service->worker->moment;
-    h->v[h->count].came_us = h->v[h->count].asked_us = clock_us();
-    h->count++;
+    h->v[h->count++].asked_us = asked_us;
     struct buf words = {0};
     struct slice sha = slice_of(script->sha, SHA1_HEX);
     emit_command(&words, (struct slice[]){slice_str("SCRIPT"), slice_str("EXISTS"), sha}, 3);
@@ -102,6 +94,18 @@ static bool ask_for(struct session *s, struct healing *h, const struct script *s
     ask(s, buf_slice(&words));
     buf_release(&words);
     return true;
+}
+
+static bool ask_for(struct session *s, struct healing *h, const struct script *script,
+                    uint64_t asked_us)
+{
+    for (uint32_t i = 0; i < h->count; i++) {
+        if (memcmp(h->v[i].sha, script->sha, SHA1_HEX) == 0) {
+            h->v[i].asked_us = asked_us;
+            return true;
+        }
+    }
+    return ask_again(s, h, script, asked_us);
 }
 
 bool healing_may(const struct record *r, struct slice reply)
@@ -125,7 +129,7 @@ bool healing_asks(struct session *s, struct healing **where, const struct record
     }
     struct healing *h = *where != NULL ? *where : xcalloc(1, sizeof *h);
     *where = h;
-    return ask_for(s, h, e->script);
+    return ask_for(s, h, e->script, whole_time(r->asked_us));
 }
 
 bool healing_takes(struct session *s, struct healing *h, struct slice reply)
@@ -133,21 +137,22 @@ bool healing_takes(struct session *s, struct healing *h, struct slice reply)
     uint32_t i = h->answers / 2;
     bool exists = h->answers++ % 2 == 0;
     CHECK(i < h->count);
-    if (!exists) {
-        return slice_starts_with(reply, "$40\r\n");
-    }
     struct script_entry *e = find(s, slice_of(h->v[i].sha, SHA1_HEX));
     if (e == NULL) {
         return false; /* SCRIPT FLUSH */
     }
     uint64_t generation = s->link->generation;
-    if (slice_eq(reply, slice_str("*1\r\n:0\r\n"))) {
-        e->absent_generation = generation;
-        e->absent_moment = h->v[i].asked;
-        script_note_absent(e->script, generation, h->v[i].asked_us);
-        return true;
+    if (exists && slice_eq(reply, slice_str("*1\r\n:1\r\n"))) {
+        /* Who gave it the script may have yet to hear that it was missing. */
+        return script_was_absent(e->script, generation, h->v[i].asked_us) ||
+               ask_again(s, h, e->script, h->v[i].asked_us);
     }
-    bool lacked = (e->absent_generation == generation && e->absent_moment >= h->v[i].came) ||
-                  script_was_absent(e->script, generation, h->v[i].came_us);
-    return lacked && slice_eq(reply, slice_str("*1\r\n:1\r\n"));
+    if (exists) {
+        h->v[i].found = slice_eq(reply, slice_str("*1\r\n:0\r\n"));
+    }
+    bool good = exists ? h->v[i].found : slice_starts_with(reply, "$40\r\n");
+    if (good && h->v[i].found) {
+        script_note_absent(e->script, generation, clock_us());
+    }
+    return good;
 }

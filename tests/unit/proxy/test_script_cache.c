@@ -136,6 +136,33 @@ static void test_many(void **state)
     script_cache_clear(&c);
 }
 
+/* What one worker finds of it the others must see. */
+static void test_made_twice_kept_once(void **state)
+{
+    (void)state;
+    struct script_cache c[2] = {{.limit = 4096}, {.limit = 4096}};
+    struct script *copy[2];
+    for (unsigned i = 0; i < 2; i++) {
+        copy[i] = script_new(slice_str("return 1"), true);
+        script_cache_add(&c[i], script_ref(copy[i]));
+    }
+    bool first = (uintptr_t)copy[0] < (uintptr_t)copy[1];
+    script_note_absent(copy[first ? 1 : 0], 7, 1000); /* of the one that is given up */
+    for (unsigned i = 0; i < 2; i++) {                /* each hears of the other's */
+        script_cache_add(&c[i], script_ref(copy[1 - i]));
+        script_cache_add(&c[i], script_ref(copy[i]));
+        assert_int_equal(script_cache_count(&c[i]), 1);
+    }
+    struct slice sha = slice_of(copy[0]->sha, SHA1_HEX);
+    const struct script *kept = script_cache_find(&c[0], sha)->script;
+    assert_ptr_equal(kept, script_cache_find(&c[1], sha)->script);
+    assert_true(script_was_absent(kept, 7, 999));
+    for (unsigned i = 0; i < 2; i++) {
+        script_cache_clear(&c[i]);
+        script_unref(&copy[i]);
+    }
+}
+
 /* Each primary has its own tale, and a finding from before the question proves nothing. */
 static void test_found_absent(void **state)
 {
@@ -163,6 +190,7 @@ int main(void)
         cmocka_unit_test(test_the_oldest_go_first),
         cmocka_unit_test(test_one_too_large_drops_nothing),
         cmocka_unit_test(test_many),
+        cmocka_unit_test(test_made_twice_kept_once),
         cmocka_unit_test(test_found_absent),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
