@@ -114,4 +114,4 @@ def test_comparison_is_of_mapped_addresses():
         mapping = [("192.0.2.1:6379", text(node.address)), ("192.0.2.2:6379", text(node.address))]
         with Proxy(config=map_file([one.address, two.address], mapping)) as proxy:
             wait_until(lambda: proxy.call("PING") == "PONG", what="a primary")
-            assert proxy.entries("primary-changed")[0]["sentinels"] == "2/2"
+            assert proxy.primaries()[0]["sentinels"] == "2/2"

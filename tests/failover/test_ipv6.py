@@ -53,7 +53,7 @@ def test_one_address_however_it_is_written(tmp_path):
                 FakeSentinel(("::0001", node.port), epoch=1) as two, \
                 Proxy([one.address, two.address], host=HOST) as proxy:
             proxy.wait_serving()
-            assert proxy.entries("primary-changed")[0]["sentinels"] == "2/2"
+            assert proxy.primaries()[0]["sentinels"] == "2/2"
             assert proxy.call("SET", "k", "v") == "OK"
             assert node.call("GET", "k") == b"v"
             with pytest.raises(ConnectionRefusedError):

@@ -139,7 +139,7 @@ def test_a_node_on_a_unix_socket(tmp_path):
             mapping = f"sentinel.address-map=192.0.2.7:6379 unix:{path}"
             with Proxy([sentinel.address], arguments=("--set", mapping)) as proxy:
                 proxy.wait_serving()
-                assert proxy.entries("primary-changed")[0]["new"] == f"unix:{path}"
+                assert proxy.primaries()[0]["new"] == f"unix:{path}"
                 with proxy.connect() as client:
                     assert client.ok("INCR", "n") == 1
                     assert node.call("GET", "n") == b"1"

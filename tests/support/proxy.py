@@ -194,6 +194,11 @@ class Proxy:
         parsed = (parse_line(line) for line in self.log().splitlines())
         return [e for e in parsed if e.event and (event is None or e.event == event)]
 
+    def primaries(self, count=1):
+        """What the log tells of so many primaries: one may serve before it does."""
+        wait_until(lambda: len(self.entries("primary-changed")) >= count, 5, "primary-changed")
+        return self.entries("primary-changed")
+
     def check_log(self):
         """No sanitizer report and no failed CHECK so far."""
         match = SANITIZER.search(self.log())
