@@ -75,7 +75,8 @@
 #define SCRIPTS_RETRY_MS       100u /* between attempts while it still loads its own data */
 #define SCRIPTS_LOAD_USERS_MAX 5u
 #define SCRIPTS_ANSWER_MAX     (8u << 20) /* 4 bytes for each script */
-/* Different scripts that one session can have loaded at once because the server has lost them. */
+/* Scripts that one session can have loaded at once because the server has lost them; to ask about
+ * one again, as another worker may have yet to hear what the server lacked, counts too. */
 #define HEALED_SCRIPTS_MAX 16u
 
 /* Requests of one client that switched CLIENT TRACKING on, kept to be said again: prefixes add up.
